@@ -1,0 +1,1 @@
+"""HTTP events in: decode, validate, identify, deduplicate, buffer, flush."""

@@ -1,0 +1,1 @@
+"""Questions in, metrics out: the query side, and the Prometheus scrape."""

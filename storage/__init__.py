@@ -1,0 +1,1 @@
+"""Arrow in, rows out: everything that speaks to ClickHouse, and nothing that knows of HTTP."""
