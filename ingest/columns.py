@@ -1,0 +1,113 @@
+"""From the event definition to Arrow: the shape in the buffer, and the columns in the table.
+
+In the buffer an event is one struct next to its resolved identity and times (`RECORD_SCHEMA`): one
+`pa.array` call makes it, which matters for small record batches. In the table every leaf is a
+column of its own (`TABLE_SCHEMA`): objects are joined with `_` (`device_category`), lists become
+ClickHouse Nested columns joined with `.` (`items.params.key`). `to_columns` goes from one to the
+other, once per flush and without copying.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import pyarrow as pa
+from msgspec import inspect
+
+from ingest.event import Event
+
+LOW_CARDINALITY, NULLABLE = b"low_cardinality", b"nullable"
+TIME = pa.timestamp("us", "UTC")
+
+_SCALARS: dict[type[inspect.Type], pa.DataType] = {
+    inspect.StrType: pa.string(),
+    inspect.LiteralType: pa.string(),
+    inspect.IntType: pa.int64(),
+    inspect.FloatType: pa.float64(),
+    inspect.BoolType: pa.bool_(),
+    inspect.DateTimeType: TIME,
+}
+
+
+def _field(name: str, kind: inspect.Type) -> pa.Field:
+    """The Arrow field of one event field, with what the table must know of it as metadata."""
+    extra: dict[str, Any] = {}
+    while isinstance(kind, inspect.Metadata | inspect.UnionType):
+        if isinstance(kind, inspect.Metadata):
+            extra |= kind.extra or {}
+            kind = kind.type
+        else:
+            kind = next(t for t in kind.types if not isinstance(t, inspect.NoneType))
+    if isinstance(kind, inspect.TypedDictType):
+        return pa.field(name, pa.struct(_fields(kind)))
+    if isinstance(kind, inspect.ListType):
+        return pa.field(name, pa.list_(_field("item", kind.item_type)))
+    # Strings have a natural empty value; of everything else absent must not look like zero.
+    is_text = isinstance(kind, inspect.StrType | inspect.LiteralType)
+    metadata = {}
+    if extra.get("low_cardinality") or isinstance(kind, inspect.LiteralType):
+        metadata[LOW_CARDINALITY] = b"1"
+    if extra.get("nullable") or not is_text:
+        metadata[NULLABLE] = b"1"
+    return pa.field(name, _SCALARS[type(kind)], metadata=metadata)
+
+
+def _fields(kind: inspect.TypedDictType) -> list[pa.Field]:
+    return [_field(f.encode_name, f.type) for f in kind.fields]
+
+
+EVENT_TYPE = pa.struct(
+    # The id is resolved before, and stored as a column of its own.
+    [f for f in _fields(cast(inspect.TypedDictType, inspect.type_info(Event))) if f.name != "id"]
+)
+RECORD_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("event_time", TIME, nullable=False),
+        pa.field("key_time", TIME, nullable=False),
+        pa.field("received_at", TIME, nullable=False),
+        pa.field("event", EVENT_TYPE, nullable=False),
+    ]
+)
+
+
+def _leaves(array: pa.Array, field: pa.Field) -> Iterator[tuple[pa.Field, Any]]:
+    """The leaf columns of `array`; absent lists become empty ones, as Nested columns need."""
+    if pa.types.is_struct(field.type):
+        for child, values in zip(field.type, array.flatten(), strict=True):
+            for leaf, column in _leaves(values, child):
+                yield leaf.with_name(f"{field.name}_{leaf.name}"), column
+    elif pa.types.is_list(field.type):
+        # An absent list takes no room, so the offsets alone already call it empty.
+        offsets, item = array.offsets, field.type.value_field
+        values = array.values
+        if pa.types.is_struct(item.type):
+            for child, child_values in zip(item.type, values.flatten(), strict=True):
+                for leaf, column in _leaves(child_values, child):
+                    column = pa.ListArray.from_arrays(offsets, column)
+                    yield leaf.with_name(f"{field.name}.{leaf.name}").with_type(column.type), column
+        else:
+            yield field, pa.ListArray.from_arrays(offsets, values)
+    else:
+        yield field, array
+
+
+def _columns(batch: pa.RecordBatch) -> Iterator[tuple[pa.Field, Any]]:
+    for field, array in zip(RECORD_SCHEMA, batch.columns, strict=True):
+        if field.name != "event":
+            yield field, array
+            continue
+        for child, values in zip(EVENT_TYPE, array.flatten(), strict=True):
+            yield from _leaves(values, child)
+
+
+TABLE_SCHEMA = pa.schema(
+    [field for field, _ in _columns(pa.RecordBatch.from_pylist([], schema=RECORD_SCHEMA))]
+)
+"""One field for each stored column, in order, with `LOW_CARDINALITY` and `NULLABLE` marks."""
+
+
+def to_columns(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    """Buffered record batches (`RECORD_SCHEMA`) as one table of `TABLE_SCHEMA`, rows in order."""
+    batch = pa.Table.from_batches(list(batches), schema=RECORD_SCHEMA).combine_chunks()
+    [merged] = batch.to_batches() or [pa.RecordBatch.from_pylist([], schema=RECORD_SCHEMA)]
+    return pa.Table.from_arrays([column for _, column in _columns(merged)], schema=TABLE_SCHEMA)

@@ -1,0 +1,64 @@
+"""What can be wrong with a request; `http_errors` says which status each one gets."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EventError:
+    """Why one event was rejected.
+
+    index: position in the request (0 for a single event); field: path such as
+    `event_params[0].key`, empty for the event as a whole; message: for the client to read.
+    """
+
+    index: int
+    field: str
+    message: str
+
+
+class IngestError(Exception):
+    """Anything that keeps a request's events from being accepted; its text is for the client."""
+
+
+class PayloadError(IngestError):
+    """The body as a whole can't be used: not JSON, not the right shape, cut off."""
+
+
+class RejectedError(IngestError):
+    """Events of the request are invalid; nothing of it was stored."""
+
+    def __init__(self, errors: list[EventError], rejected: int) -> None:
+        """errors: at most `validate.ERRORS_MAX` of them; rejected: how many there are in all."""
+        first = errors[0]
+        where = f" at {first.field}" if first.field else ""
+        more = f" (and {rejected - 1} more)" if rejected > 1 else ""
+        super().__init__(f"Event {first.index} is invalid{where}: {first.message}{more}")
+        self.errors = errors
+        self.rejected = rejected
+
+
+class MediaTypeError(IngestError):
+    """A Content-Type or Content-Encoding that is not taken."""
+
+
+class TooLargeError(IngestError):
+    """More bytes or events than one request may carry."""
+
+
+class BodyTimeoutError(IngestError):
+    """The body did not arrive within its deadline."""
+
+
+class BufferFullError(IngestError):
+    """The ring buffer has no room; the client should retry after `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("The buffer is full because storage is behind: retry later")
+        self.retry_after_s = retry_after_s
+
+
+class ShuttingDownError(IngestError):
+    """The service is draining and takes no more events."""
+
+    def __init__(self) -> None:
+        super().__init__("The service is shutting down: retry later")

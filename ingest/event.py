@@ -1,0 +1,162 @@
+"""The one definition of an event.
+
+Validation (msgspec), the Arrow schema, the ClickHouse columns and the OpenAPI schema are all
+derived from the types below: to add a field, add it here and nowhere else. A stored column that
+does not exist yet is added to the table at the next start.
+
+`null` means absent, unknown fields are ignored, and every field is stored.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Required, TypedDict
+
+from msgspec import Meta
+
+INT64_MAX = 2**63 - 1
+ID_LENGTH_MAX = 256
+
+SECOND_US = 1_000_000
+YEAR_MIN, YEAR_MAX = 1970, 2299
+EVENT_TIME_END_US = 10_413_792_000 * SECOND_US
+"""2300-01-01T00:00:00Z in µs: the first instant that is too late (DateTime64 ends with 2299)."""
+
+TIMESTAMP_UNITS_US: tuple[tuple[int, int, int, int], ...] = (
+    # first value, first value too large, then µs = value * multiplier // divisor
+    (0, 10_413_792_000, 1_000_000, 1),  # seconds, to the end of 2299
+    (10**11, 10_413_792_000 * 10**3, 1_000, 1),  # milliseconds, from 1973
+    (10**14, 10_413_792_000 * 10**6, 1, 1),  # microseconds, from 1973
+    (10**17, INT64_MAX + 1, 1, 1_000),  # nanoseconds, 1973 to 2262
+)
+"""The unit of a Unix time is told by its magnitude; between the rows lie years past 2299."""
+
+
+def _text(description: str = "", **extra: Any) -> Any:
+    return Meta(description=description or None, extra=extra)
+
+
+Text = Annotated[str, _text()]
+Label = Annotated[str, _text(low_cardinality=True)]
+"""A string with few distinct values: stored dictionary-encoded."""
+UnixTime = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=INT64_MAX,
+        description="Unix time in s, ms, µs or ns; the unit is told by the magnitude",
+        examples=[1_705_312_800],
+        extra_json_schema={
+            "anyOf": [
+                {"minimum": first, "maximum": end - 1} for first, end, _, _ in TIMESTAMP_UNITS_US
+            ]
+        },
+    ),
+]
+Int64 = Annotated[int, Meta(ge=-INT64_MAX - 1, le=INT64_MAX)]
+
+
+class Param(TypedDict, total=False):
+    """A key with at most one kind of value; `0`, `false`, `""` and absent are told apart."""
+
+    key: Required[Annotated[str, _text("The parameter's name", low_cardinality=True)]]
+    string_value: Annotated[str, _text(nullable=True)] | None
+    number_value: float | None
+    boolean_value: bool | None
+
+
+class Device(TypedDict, total=False):
+    """What the event was seen on."""
+
+    category: Label | None
+    mobile_brand_name: Label | None
+    mobile_model_name: Label | None
+    operating_system: Label | None
+    operating_system_version: Label | None
+    language: Label | None
+    browser_name: Label | None
+    browser_version: Label | None
+    hostname: Label | None
+
+
+class AppInfo(TypedDict, total=False):
+    """The app that sent the event."""
+
+    id: Label | None
+    version: Label | None
+
+
+class Geo(TypedDict, total=False):
+    """Where the event came from."""
+
+    continent: Label | None
+    sub_continent: Label | None
+    country: Label | None
+    region: Label | None
+    metro: Label | None
+    city: Label | None
+
+
+class Item(TypedDict, total=False):
+    """A product in the event."""
+
+    id: Text | None
+    name: Text | None
+    brand: Label | None
+    variant: Text | None
+    location_id: Text | None
+    list_id: Text | None
+    list_name: Text | None
+    promotion_id: Text | None
+    promotion_name: Text | None
+    price_in_usd: float | None
+    revenue_in_usd: float | None
+    quantity: Int64 | None
+    params: list[Param] | None
+
+
+class Event(TypedDict, total=False):
+    """One GA4-like event."""
+
+    id: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=ID_LENGTH_MAX,
+                description="The client's own id: an event is counted once per id",
+            ),
+        ]
+        | None
+    )
+    name: Required[
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                description="What happened",
+                examples=["page_view"],
+                extra={"low_cardinality": True},
+            ),
+        ]
+    ]
+    channel_type: Required[Literal["web", "mobile", "desktop", "tv", "console", "other"]]
+    timestamp: UnixTime | None
+    previous_timestamp: UnixTime | None
+    date: (
+        Annotated[
+            datetime,
+            Meta(
+                tz=True,
+                description="RFC 3339, years 1970 to 2299; wins over timestamp",
+                examples=["2024-01-15T10:00:00Z"],
+            ),
+        ]
+        | None
+    )
+    user_id: Text | None
+    user_pseudo_id: Text | None
+    event_params: list[Param] | None
+    user_params: list[Param] | None
+    device: Device | None
+    app_info: AppInfo | None
+    geo: Geo | None
+    items: list[Item] | None

@@ -1,0 +1,145 @@
+"""Raw decoded values to valid events: a fast path in C, and a slow path that explains.
+
+The fast path converts all events of a request in one msgspec call. Only when that fails does the
+slow path go through them one by one, to name every bad event and to save the good ones when the
+client asked for partial accept.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from ingest.decode import Decoded, Flaw, find_flaw
+from ingest.errors import EventError, PayloadError, TooLargeError
+from ingest.event import EVENT_TIME_END_US, TIMESTAMP_UNITS_US, YEAR_MAX, YEAR_MIN, Event
+
+ERRORS_MAX = 100
+"""How many bad events a reply explains."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_YEARS = f"must lie in the years {YEAR_MIN} to {YEAR_MAX}"
+_PATH = re.compile(r" - at `\$(?:\[\.\.\.\])?\.?(?P<path>[^`]*)`$")
+_MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One request's valid events.
+
+    events: valid, in order; raw: the same events as sent, unknown fields included; times_us: the
+    event time each one states, None where it states none; indexes: their positions in the request;
+    rejected: why the others were rejected (at most `ERRORS_MAX`); size: events in the request.
+    """
+
+    events: Sequence[Event]
+    raw: Sequence[Any]
+    times_us: Sequence[int | None]
+    indexes: Sequence[int]
+    rejected: Sequence[EventError]
+    size: int
+
+
+def events_of(value: Any) -> list[Any]:
+    """The list in a batch body: `{"events": [...]}` or a bare array. Raises PayloadError."""
+    if isinstance(value, Flaw):
+        raise PayloadError(value.message)
+    if isinstance(value, dict):
+        if "events" not in value:
+            raise PayloadError('Body must have the key "events" with a list of events')
+        value = value["events"]
+        if not isinstance(value, list):
+            raise PayloadError('"events" must be a list')
+    if not isinstance(value, list):
+        raise PayloadError('Body must be {"events": [...]} or a list of events')
+    return value
+
+
+def validate(decoded: Decoded, *, events_max: int) -> Batch:
+    """The valid events of `decoded`, whose value is a list.
+
+    Raises TooLargeError for more than `events_max` events. Invalid events are listed in the
+    result.
+    """
+    raw: list[Any] = decoded.value
+    if len(raw) > events_max:
+        raise TooLargeError(f"A request may carry at most {events_max} events, not {len(raw)}")
+    if not decoded.flawed:
+        try:
+            events = msgspec.convert(raw, list[Event])
+            times_us = [event_time_us(event) for event in events]
+        except (msgspec.ValidationError, _FieldError):
+            pass
+        else:
+            return Batch(events, raw, times_us, range(len(raw)), (), len(raw))
+    return _validate_each(raw, decoded.flawed)
+
+
+def event_time_us(event: Event) -> int | None:
+    """The event time in µs since 1970 that the event states: `date`, else `timestamp`.
+
+    Raises _FieldError when a time of the event lies outside the years 1970 to 2299.
+    """
+    previous = event.get("previous_timestamp")
+    if previous is not None:
+        _unix_time_us(previous, "previous_timestamp")
+    timestamp = event.get("timestamp")
+    time_us = None if timestamp is None else _unix_time_us(timestamp, "timestamp")
+    date = event.get("date")
+    if date is None:
+        return time_us
+    time_us = (date - _EPOCH) // _MICROSECOND
+    if not 0 <= time_us < EVENT_TIME_END_US:
+        raise _FieldError("date", f"date {_YEARS}")
+    return time_us
+
+
+class _FieldError(Exception):
+    """(field, message) of a value that has the right type and still won't do."""
+
+
+def _unix_time_us(value: int, field: str) -> int:
+    for first, end, multiplier, divisor in TIMESTAMP_UNITS_US:
+        if first <= value < end:
+            return value * multiplier // divisor
+    raise _FieldError(field, f"{field} {_YEARS}, in s, ms, µs or ns")
+
+
+def _validate_each(raw: list[Any], flawed: bool) -> Batch:
+    events, times_us, indexes = [], [], []
+    errors: list[EventError] = []
+    for index, value in enumerate(raw):
+        try:
+            if flawed and (flaw := find_flaw(value)) is not None:
+                raise _FieldError(*flaw)
+            event = msgspec.convert(value, Event)
+            time_us = event_time_us(event)
+        except msgspec.ValidationError as error:
+            if len(errors) < ERRORS_MAX:
+                errors.append(EventError(index, *_explain(error)))
+        except _FieldError as error:
+            if len(errors) < ERRORS_MAX:
+                errors.append(EventError(index, *error.args))
+        else:
+            events.append(event)
+            times_us.append(time_us)
+            indexes.append(index)
+    good = [raw[index] for index in indexes]
+    return Batch(events, good, times_us, indexes, errors, len(raw))
+
+
+def _explain(error: msgspec.ValidationError) -> tuple[str, str]:
+    """(field path, message) of a msgspec error, whose text ends with the path."""
+    text = str(error)
+    match = _PATH.search(text)
+    path = match["path"] if match else ""
+    message = text[: match.start()] if match else text
+    missing = _MISSING.fullmatch(message)
+    if missing:
+        path = f"{path}.{missing['field']}" if path else missing["field"]
+        message = "Required field is missing"
+    return path, message.replace("`", "")
