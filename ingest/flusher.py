@@ -1,0 +1,161 @@
+"""The flusher: a thread that moves the buffer into the table, trying until storage has it.
+
+Invariants:
+- slots are released only after the writer confirmed their rows;
+- every attempt for the same slots sends the same rows in the same order under the same token;
+- it alone retries, and it never gives up while the service runs.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Protocol
+
+import pyarrow as pa
+import structlog
+import tenacity
+
+from ingest.columns import to_columns
+from ingest.ledger import Ledger
+from ingest.ring_buffer import RingBuffer, Slot
+from storage.errors import StorageError, TransientError
+
+RETRY_WAIT_MIN_S, RETRY_WAIT_MAX_S = 0.2, 30.0
+
+log = structlog.get_logger()
+
+
+class Writes(Protocol):
+    """What the flusher needs of a writer; tests bring one that fails."""
+
+    def write(self, rows: pa.Table, *, token: str) -> None: ...
+
+
+class FlushObserver(Protocol):
+    """Who counts flushes."""
+
+    def flushed(self, *, rows: int, reason: str, seconds: float) -> None: ...
+    def storage_failed(self, error: StorageError) -> None: ...
+
+
+class Flusher:
+    def __init__(
+        self,
+        *,
+        ring: RingBuffer,
+        writer: Writes,
+        ledger: Ledger,
+        observer: FlushObserver,
+        stream_id: str,
+        rows: int,
+        bytes: int,  # noqa: A002
+        age_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """rows, bytes, age_s: at which a flush is due. stream_id: unique to this process, so that
+        its tokens are; clock: monotonic, in seconds."""
+        self._ring = ring
+        self._writer = writer
+        self._ledger = ledger
+        self._observer = observer
+        self._stream_id = stream_id
+        self._rows, self._bytes, self._age_s = rows, bytes, age_s
+        self._clock = clock
+        self._rows_per_s = 0.0
+        self._healthy = True
+        self._abandon = threading.Event()
+        self._waiting_lock = threading.Lock()
+        self._waiting: list[tuple[int, Future[None]]] = []
+        self._thread = threading.Thread(target=self._run, name="flusher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Flush what is buffered, then end. Does not block: join does."""
+        self._ring.close()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end. False when storage did not take everything in `timeout_s`."""
+        self._thread.join(timeout_s)
+        self._abandon.set()  # ends a retry that is still waiting
+        return not self._thread.is_alive() and self._ring.fill().rows == 0
+
+    def flush(self) -> Future[None]:
+        """Flush what is buffered now; the future is done when all of it is stored."""
+        future: Future[None] = Future()
+        with self._waiting_lock:
+            sequence = self._ring.request_flush()
+            self._waiting.append((sequence, future))
+        self._notify()
+        return future
+
+    @property
+    def healthy(self) -> bool:
+        """Whether storage took the last attempt."""
+        return self._healthy
+
+    def drain_s(self) -> float:
+        """How long the buffer would take to drain at the measured rate; 1 before any flush."""
+        return self._ring.fill().rows / self._rows_per_s if self._rows_per_s else 1.0
+
+    def _run(self) -> None:
+        while True:
+            slots, reason = self._ring.take(rows=self._rows, bytes=self._bytes, age_s=self._age_s)
+            if not slots:
+                return
+            started_s = self._clock()
+            try:
+                self._write(slots)
+            except tenacity.RetryError:
+                return  # abandoned at shutdown: the slots stay unreleased
+            rows = sum(slot.rows for slot in slots)
+            seconds = self._clock() - started_s
+            # Half weight to the newest flush: follows a change within a few flushes.
+            rate = rows / max(seconds, 1e-6)
+            self._rows_per_s = (self._rows_per_s + rate) / 2 if self._rows_per_s else rate
+            self._ring.release(slots)
+            self._ledger.settle("stored", rows)
+            self._observer.flushed(rows=rows, reason=reason, seconds=seconds)
+            self._notify()
+
+    def _write(self, slots: Sequence[Slot]) -> None:
+        rows = to_columns([slot.batch for slot in slots])
+        token = f"{self._stream_id}-{slots[0].sequence}-{slots[-1].sequence}"
+        for attempt in tenacity.Retrying(
+            wait=tenacity.wait_exponential_jitter(RETRY_WAIT_MIN_S, RETRY_WAIT_MAX_S),
+            sleep=tenacity.sleep_using_event(self._abandon),
+            stop=tenacity.stop_when_event_set(self._abandon),
+        ):
+            with attempt:
+                try:
+                    self._writer.write(rows, token=token)
+                except StorageError as error:
+                    self._failed(error)
+                    raise
+                except Exception as error:  # a bug, but the flusher must outlive it
+                    self._failed(TransientError(f"{type(error).__name__}: {error}"))
+                    raise
+        if not self._healthy:
+            self._healthy = True
+            log.info("storage takes rows again")
+
+    def _failed(self, error: StorageError) -> None:
+        self._observer.storage_failed(error)
+        if self._healthy:  # one line for each change of state, not for each attempt
+            self._healthy = False
+            log.error(
+                "storage does not take rows: keeping them and trying again",
+                error=str(error),
+                code=error.code,
+                error_class=error.error_class,
+            )
+
+    def _notify(self) -> None:
+        with self._waiting_lock:
+            released = self._ring.released
+            done = [future for sequence, future in self._waiting if sequence <= released]
+            self._waiting = [w for w in self._waiting if w[0] > released]
+        for future in done:
+            if future.set_running_or_notify_cancel():
+                future.set_result(None)
