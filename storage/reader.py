@@ -1,0 +1,55 @@
+"""Queries, off the event loop and a bounded number at a time."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+
+from storage.client import storage_errors
+
+
+class Reader:
+    """A query at a time for each client; further ones wait for one to be free."""
+
+    def __init__(self, connect: Callable[[], Client], *, clients: int, timeout_s: int) -> None:
+        """connect: makes a client, called once for each of `clients`, when first needed."""
+        self._connect = connect
+        self._timeout_s = timeout_s
+        self._free: SimpleQueue[Client] = SimpleQueue()
+        self._threads = ThreadPoolExecutor(clients, thread_name_prefix="reader")
+        self._made: list[Client] = []
+
+    async def query(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        """The rows of `sql`, whose `{name:Type}` places are bound to `parameters`.
+
+        Raises StorageError.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._query, sql, dict(parameters))
+
+    def _query(self, sql: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
+        try:
+            client = self._free.get_nowait()
+        except Empty:
+            client = self._new_client()
+        try:
+            with storage_errors():
+                return client.query(
+                    sql, parameters=parameters, settings={"max_execution_time": self._timeout_s}
+                ).result_rows
+        finally:
+            self._free.put(client)
+
+    def _new_client(self) -> Client:
+        client = self._connect()
+        self._made.append(client)
+        return client
+
+    def close(self) -> None:
+        """Wait for the running queries, then close the clients."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for client in self._made:
+            client.close()

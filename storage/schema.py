@@ -1,0 +1,74 @@
+"""The events table, derived from an Arrow schema: one column for each field, in its order.
+
+Field metadata `low_cardinality` and `nullable` choose the column's type; everything else follows
+from the Arrow type. Which fields there are is not decided here.
+"""
+
+import pyarrow as pa
+
+EVENTS_TABLE = "events"
+DEDUPLICATION_INSERTS = 1_000
+"""Insert tokens that the table remembers: far more than one flusher ever has in doubt."""
+
+_SCALARS = {
+    pa.string(): "String",
+    pa.int64(): "Int64",
+    pa.float64(): "Float64",
+    pa.bool_(): "Bool",
+    pa.timestamp("us", "UTC"): "DateTime64(6, 'UTC')",
+}
+_CODECS = {"DateTime64(6, 'UTC')": " CODEC(Delta, ZSTD(1))"}
+
+
+def column_type(field: pa.Field) -> str:
+    """The ClickHouse type of an Arrow field. Raises KeyError for a type no event field has."""
+    lists, kind = 0, field.type
+    while pa.types.is_list(kind):
+        lists, kind = lists + 1, kind.value_type
+    name = _SCALARS[kind]
+    metadata = field.metadata or {}
+    if b"nullable" in metadata:
+        name = f"Nullable({name})"
+    if b"low_cardinality" in metadata:
+        name = f"LowCardinality({name})"
+    return "Array(" * lists + name + ")" * lists
+
+
+def columns_ddl(schema: pa.Schema) -> list[tuple[str, str]]:
+    """(name, type with codec) of every column, in order."""
+    types = [(field.name, column_type(field)) for field in schema]
+    return [(name, kind + _CODECS.get(kind, "")) for name, kind in types]
+
+
+def create_table_ddl(schema: pa.Schema, *, embedded: bool) -> str:
+    """CREATE TABLE for the events table.
+
+    `schema` must have name, id, event_time, key_time and received_at. The sort key and the
+    partition are made of name, key_time and id alone: only rows that agree in all of it are ever
+    collapsed to one, of which the earliest received wins (its version is the largest).
+    """
+    columns = ",\n    ".join(f"`{name}` {kind}" for name, kind in columns_ddl(schema))
+    settings = {
+        "non_replicated_deduplication_window": DEDUPLICATION_INSERTS,
+        # Old partitions end up as one part, so that FINAL costs nothing there.
+        "min_age_to_force_merge_seconds": 3600,
+        "min_age_to_force_merge_on_partition_only": 1,
+    }
+    if embedded:  # no replica has the rows: an insert is not done before it is on disk
+        settings |= {"fsync_after_insert": 1, "fsync_part_directory": 1}
+    return (
+        f"CREATE TABLE IF NOT EXISTS {EVENTS_TABLE}\n(\n    {columns},\n"
+        "    `version` UInt64 MATERIALIZED"
+        " toUInt64(9223372036854775807 - toUnixTimestamp64Micro(received_at))"
+        " CODEC(Delta, ZSTD(1)),\n"
+        "    INDEX event_time_range event_time TYPE minmax\n)\n"
+        "ENGINE = ReplacingMergeTree(version)\n"
+        "PARTITION BY toYYYYMM(key_time)\n"
+        "ORDER BY (name, toStartOfHour(key_time), id)\n"
+        "SETTINGS " + ", ".join(f"{key} = {value}" for key, value in settings.items())
+    )
+
+
+def add_column_ddl(name: str, kind: str) -> str:
+    """ALTER TABLE for a column that a later version of the event has more."""
+    return f"ALTER TABLE {EVENTS_TABLE} ADD COLUMN IF NOT EXISTS `{name}` {kind}"
