@@ -1,0 +1,174 @@
+"""Settings: defaults, then the YAML file, then the environment. Nothing else reads either."""
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+ENV_PREFIX = "EVENT_STREAM_"
+CONFIG_ENV = f"{ENV_PREFIX}CONFIG"
+CONFIG_DEFAULT = Path("config/config.yaml")
+
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+MIB = 1024 * 1024
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the text names it, in one line."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LogSettings(_Section):
+    level: Literal["debug", "info", "warn", "error"] = "info"
+    format: Literal["json", "console"] = "console"
+
+
+class LimitSettings(_Section):
+    body_bytes: Positive = Field(16 * MIB, description="Bytes of a body as sent")
+    decompressed_bytes: Positive = Field(16 * MIB, description="Bytes of a body decompressed")
+    events_per_request: Positive = Field(10_000, description="Events in one request")
+    body_seconds: Seconds = Field(10, description="Time for a body to arrive")
+    connections: Positive = Field(1024, description="Requests served at once by a worker")
+
+
+class BufferSettings(_Section):
+    rows: Positive = Field(500_000, description="Rows in the ring buffer")
+    bytes: Positive = Field(256 * MIB, description="Bytes in the ring buffer")
+    slots: Positive = Field(65_536, description="Record batches in the ring buffer")
+    commit_ms: Annotated[float, Field(ge=0, le=1000)] = Field(
+        2, description="How long requests are gathered into one record batch"
+    )
+    commit_rows: Positive = Field(512, description="Events at which gathering ends early")
+
+
+class FlushSettings(_Section):
+    rows: Positive = Field(50_000, description="Rows at which the buffer is flushed")
+    bytes: Positive = Field(32 * MIB, description="Bytes at which the buffer is flushed")
+    seconds: Seconds = Field(1, description="Age at which the buffer is flushed")
+
+
+class DedupSettings(_Section):
+    ids: Positive = Field(1_000_000, description="Recent ids remembered in memory")
+
+
+class QuerySettings(_Section):
+    concurrency: Positive = Field(2, description="Metrics queries run at once by a worker")
+    seconds: Positive = Field(30, description="Time after which a metrics query is stopped")
+    flush_seconds: Seconds = Field(
+        10, description="How long ?consistency=flushed waits for the flush"
+    )
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+    )
+
+    environment_type: Literal["dev", "prod"] = Field("dev", description="Shown in the logs")
+    host: str = Field("127.0.0.1", description="IP address to listen on")
+    port: Annotated[int, Field(ge=1, le=65_535)] = Field(8080, description="Port to listen on")
+    workers: Positive = Field(1, description="Worker processes; more than 1 needs clickhouse_url")
+    database_type: Literal["clickhouse"] = Field("clickhouse", description="The only one there is")
+    clickhouse_url: str | None = Field(
+        None, description="A ClickHouse server; left out: the embedded engine under data_dir"
+    )
+    data_dir: Path = Field(Path("data"), description="Where the service keeps its files")
+    shutdown_seconds: Positive = Field(25, description="Time to drain at shutdown")
+    log: LogSettings = LogSettings()
+    limits: LimitSettings = LimitSettings()
+    buffer: BufferSettings = BufferSettings()
+    flush: FlushSettings = FlushSettings()
+    dedup: DedupSettings = DedupSettings()
+    query: QuerySettings = QuerySettings()
+
+    @field_validator("host")
+    @classmethod
+    def _is_address(cls, host: str) -> str:
+        ip_address(host)
+        return host
+
+    @field_validator("clickhouse_url")
+    @classmethod
+    def _is_server_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Settings":
+        if self.workers > 1 and self.clickhouse_url is None:
+            raise ValueError(
+                "workers: the embedded engine belongs to one process;"
+                " set clickhouse_url to run more than 1"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        yaml_file = settings_cls.model_config.get("yaml_file")
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file)
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """The settings of this process. Raises SettingsError naming what is wrong.
+
+    config: the YAML file; None for the one that EVENT_STREAM_CONFIG names, else
+    config/config.yaml where there is one. overrides: win over everything, None is left out.
+    """
+    path = config or (Path(os.environ[CONFIG_ENV]) if CONFIG_ENV in os.environ else None)
+    if path is not None and not path.is_file():
+        raise SettingsError(f"Config file {path} does not exist")
+
+    class _Located(Settings):
+        model_config = SettingsConfigDict(yaml_file=path or CONFIG_DEFAULT)
+
+    _check_environment()
+    try:
+        return _Located(**{key: value for key, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from error
+    except yaml.YAMLError as error:
+        where = f"Config file {path or CONFIG_DEFAULT} is not valid YAML"
+        raise SettingsError(f"{where}: {' '.join(str(error).split())}") from error
+    except (TypeError, ValueError) as error:  # a file or a variable of the wrong shape
+        raise SettingsError(f"Settings can't be read: {' '.join(str(error).split())}") from error
+
+
+def _check_environment() -> None:
+    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG_ENV}
+    for variable in os.environ:
+        name, _, _ = variable.upper().removeprefix(ENV_PREFIX).partition("__")
+        if variable.upper().startswith(ENV_PREFIX) and f"{ENV_PREFIX}{name}" not in known:
+            raise SettingsError(f"Environment variable {variable} is not a setting")
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"Setting {name} is not known"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"Setting {name}: {message} (is {first['input']!r})" if name else f"Setting {message}"
