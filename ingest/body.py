@@ -1,0 +1,100 @@
+"""Bodies are read here, whole, before Falcon sees the request.
+
+Falcon takes a client that goes away for the end of the body, and has neither a limit nor a
+deadline. This ASGI wrapper has all three: what reaches Falcon is either complete or an error that
+`BodyErrors` raises once the route is known, so that it is answered and counted like any other.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from falcon.asgi import Request, Response
+
+from ingest.errors import BodyTimeoutError, IngestError, PayloadError, TooLargeError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_ERROR_KEY = "event_stream.body_error"
+
+
+class BodyGuard:
+    """An ASGI app around `app` that reads bodies bounded, with a deadline, and to their end."""
+
+    def __init__(self, app: AsgiApp, *, bytes_max: int, timeout_s: float) -> None:
+        self._app = app
+        self._bytes_max = bytes_max
+        self._timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = b""
+        try:
+            self._check_headers(scope["headers"])
+            body = await self._read(receive)
+        except IngestError as error:
+            scope[_ERROR_KEY] = error
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return messages.pop() if messages else await receive()
+
+        await self._app(scope, replay, send)
+
+    def _check_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+        lengths = [value for name, value in headers if name == b"content-length"]
+        if not lengths:
+            return
+        if len(lengths) > 1 or any(name == b"transfer-encoding" for name, _ in headers):
+            # Two parties that disagree about where the body ends can be made to smuggle requests.
+            raise PayloadError("Send either Content-Length or Transfer-Encoding, and only once")
+        if not lengths[0].isdigit():
+            raise PayloadError("Content-Length must be a number")
+        if len(lengths[0]) > 18 or int(lengths[0]) > self._bytes_max:
+            raise self._too_large()
+
+    async def _read(self, receive: Receive) -> bytes:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                message = await receive()
+                if message["type"] == "http.request" and not message.get("more_body"):
+                    body: bytes = message.get("body", b"")
+                    if len(body) > self._bytes_max:
+                        raise self._too_large()
+                    return body
+                return await self._read_parts(message, receive)
+        except TimeoutError as error:
+            raise BodyTimeoutError(
+                f"The body did not arrive within {self._timeout_s:g} s"
+            ) from error
+
+    async def _read_parts(self, message: Message, receive: Receive) -> bytes:
+        body = bytearray()
+        while message["type"] == "http.request":
+            body += message.get("body", b"")
+            if len(body) > self._bytes_max:
+                raise self._too_large()
+            if not message.get("more_body"):
+                return bytes(body)
+            message = await receive()
+        raise PayloadError("The body is cut off")
+
+    def _too_large(self) -> TooLargeError:
+        return TooLargeError(f"Body is larger than {self._bytes_max} bytes")
+
+
+class BodyErrors:
+    """Falcon middleware: raises what BodyGuard found wrong."""
+
+    async def process_resource(
+        self, req: Request, resp: Response, resource: object, params: dict[str, Any]
+    ) -> None:
+        error: IngestError | None = req.scope.get(_ERROR_KEY)
+        if error is not None:
+            raise error

@@ -1,0 +1,121 @@
+"""Every Prometheus series of the service; the events' own come from the ledger, in one reading."""
+
+import time
+from collections.abc import Iterator
+
+from falcon.asgi import Request, Response
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ingest.ledger import Ledger
+from ingest.ring_buffer import RingBuffer
+from storage.errors import ErrorClass, StorageError
+
+PREFIX = "event_stream"
+
+_ERROR_CLASSES: tuple[ErrorClass, ...] = ("transient", "paused", "permanent")
+_FLUSH_REASONS = ("rows", "bytes", "age", "request", "drain")
+_STARTED = "event_stream_started_s"
+
+
+class FlushInstruments:
+    """Counts flushes; a FlushObserver."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            f"{PREFIX}_flush_seconds",
+            "Time from taking rows out of the buffer to their confirmation by storage",
+            registry=registry,
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+        )
+        self._rows = Histogram(
+            f"{PREFIX}_flush_rows",
+            "Rows in a flush",
+            registry=registry,
+            buckets=(1, 10, 100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000),
+        )
+        self._flushes = Counter(
+            f"{PREFIX}_flushes", "Flushes by what made them due", ["reason"], registry=registry
+        )
+        self._errors = Counter(
+            f"{PREFIX}_storage_errors",
+            "Failed attempts to write, by class of error",
+            ["error_class"],
+            registry=registry,
+        )
+        for reason in _FLUSH_REASONS:
+            self._flushes.labels(reason)
+        for error_class in _ERROR_CLASSES:
+            self._errors.labels(error_class)
+
+    def flushed(self, *, rows: int, reason: str, seconds: float) -> None:
+        self._seconds.observe(seconds)
+        self._rows.observe(rows)
+        self._flushes.labels(reason).inc()
+
+    def storage_failed(self, error: StorageError) -> None:
+        self._errors.labels(error.error_class).inc()
+
+
+class BooksCollector(Collector):
+    """The ledger and the buffer, read when Prometheus asks.
+
+    received = stored + duplicate + rejected + refused + in flight holds at every scrape, because
+    all of them come from one reading of the ledger.
+    """
+
+    def __init__(self, *, ledger: Ledger, ring: RingBuffer) -> None:
+        self._ledger = ledger
+        self._ring = ring
+
+    def collect(self) -> Iterator[Metric]:
+        books, fill = self._ledger.read(), self._ring.fill()
+        for name, text, value in (
+            ("received", "Events that came in", books.received),
+            ("accepted", "Events acknowledged, duplicates not included", books.accepted),
+            ("stored", "Events confirmed by storage", books.stored),
+            ("duplicate", "Events acknowledged that were known already", books.duplicate),
+            ("rejected", "Events refused because they or their batch were invalid", books.rejected),
+            ("refused", "Valid events refused for want of room", books.refused),
+        ):
+            yield CounterMetricFamily(f"{PREFIX}_events_{name}", text, value)
+        for name, text, number in (
+            ("events_in_flight", "Events received that have no outcome yet", books.in_flight),
+            ("buffer_rows", "Rows in the ring buffer", fill.rows),
+            ("buffer_bytes", "Bytes in the ring buffer", fill.bytes),
+            ("buffer_slots", "Record batches in the ring buffer", fill.slots),
+            ("buffer_oldest_age_seconds", "Age of the oldest row not stored", fill.oldest_age_s),
+        ):
+            yield GaugeMetricFamily(f"{PREFIX}_{name}", text, number)
+
+
+class RequestInstruments:
+    """Falcon middleware: counts requests by route and status, and times them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            f"{PREFIX}_requests",
+            "HTTP requests by route and status",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            f"{PREFIX}_request_seconds",
+            "Time to answer, once the body is there",
+            ["route"],
+            registry=registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+        )
+
+    async def process_request(self, req: Request, resp: Response) -> None:
+        req.scope[_STARTED] = time.perf_counter()
+
+    async def process_response(
+        self, req: Request, resp: Response, resource: object, req_succeeded: bool
+    ) -> None:
+        # Labels a stranger can't multiply: the route's template, and only methods that we serve.
+        route = req.uri_template or "none"
+        method = req.method if resource is not None else "none"
+        self._requests.labels(method, route, resp.status_code).inc()
+        self._seconds.labels(route).observe(time.perf_counter() - req.scope[_STARTED])
