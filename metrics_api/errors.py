@@ -1,0 +1,36 @@
+"""What can be wrong with a query, and the status of each."""
+
+from collections.abc import Mapping
+
+from storage.errors import StorageError
+
+
+class QueryError(Exception):
+    """A query that is not answered; its text is for the client."""
+
+
+class ParameterError(QueryError):
+    """A query parameter is missing, unknown or wrong."""
+
+
+class QueryTimeoutError(QueryError):
+    """The answer, or the flush before it, took longer than allowed."""
+
+    retry_after_s = 1
+
+
+class QueryUnavailableError(QueryError):
+    """Storage can't answer now."""
+
+    retry_after_s = 1
+
+    def __init__(self, cause: StorageError) -> None:
+        super().__init__("Storage can't answer now: retry later")
+        self.cause = cause
+
+
+STATUSES: Mapping[type[Exception], int] = {
+    ParameterError: 400,
+    QueryTimeoutError: 503,
+    QueryUnavailableError: 503,
+}
