@@ -6,17 +6,16 @@ deadline. This ASGI wrapper has all three: what reaches Falcon is either complet
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from falcon.asgi import Request, Response
 
 from ingest.errors import BodyTimeoutError, IngestError, PayloadError, TooLargeError
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _ERROR_KEY = "event_stream.body_error"
@@ -42,7 +41,7 @@ class BodyGuard:
             scope[_ERROR_KEY] = error
         messages = [{"type": "http.request", "body": body, "more_body": False}]
 
-        async def replay() -> Message:
+        async def replay() -> Mapping[str, Any]:
             return messages.pop() if messages else await receive()
 
         await self._app(scope, replay, send)
@@ -74,7 +73,7 @@ class BodyGuard:
                 f"The body did not arrive within {self._timeout_s:g} s"
             ) from error
 
-    async def _read_parts(self, message: Message, receive: Receive) -> bytes:
+    async def _read_parts(self, message: Mapping[str, Any], receive: Receive) -> bytes:
         body = bytearray()
         while message["type"] == "http.request":
             body += message.get("body", b"")

@@ -38,7 +38,7 @@ def _field(name: str, kind: inspect.Type) -> pa.Field:
         else:
             kind = next(t for t in kind.types if not isinstance(t, inspect.NoneType))
     if isinstance(kind, inspect.TypedDictType):
-        return pa.field(name, pa.struct(_fields(kind)))
+        return pa.field(name, pa.struct(arrow_fields(kind)))
     if isinstance(kind, inspect.ListType):
         return pa.field(name, pa.list_(_field("item", kind.item_type)))
     # Strings have a natural empty value; of everything else absent must not look like zero.
@@ -51,14 +51,14 @@ def _field(name: str, kind: inspect.Type) -> pa.Field:
     return pa.field(name, _SCALARS[type(kind)], metadata=metadata)
 
 
-def _fields(kind: inspect.TypedDictType) -> list[pa.Field]:
+def arrow_fields(kind: inspect.TypedDictType) -> list[pa.Field]:
+    """The Arrow fields of a part of the definition, in its order."""
     return [_field(f.encode_name, f.type) for f in kind.fields]
 
 
-EVENT_TYPE = pa.struct(
-    # The id is resolved before, and stored as a column of its own.
-    [f for f in _fields(cast(inspect.TypedDictType, inspect.type_info(Event))) if f.name != "id"]
-)
+EVENT_KIND = cast(inspect.TypedDictType, inspect.type_info(Event))
+# The id is resolved before, and stored as a column of its own.
+EVENT_TYPE = pa.struct([field for field in arrow_fields(EVENT_KIND) if field.name != "id"])
 RECORD_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),

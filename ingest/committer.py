@@ -8,16 +8,19 @@ Belongs to the event loop; nothing in here waits.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import pyarrow as pa
 
-from ingest.columns import RECORD_SCHEMA
+from ingest.columns import EVENT_TYPE, RECORD_SCHEMA
 from ingest.dedup import DedupWindow
 from ingest.errors import BufferFullError
 from ingest.event import Event
 from ingest.identity import Identities
 from ingest.ledger import Ledger
 from ingest.ring_buffer import RingBuffer
+
+T = TypeVar("T")
 
 
 class Commit:
@@ -30,29 +33,33 @@ class Commit:
         self.event_times_us: list[int] = []
         self.key_times_us: list[int] = []
         self.received_times_us: list[int] = []
-        self.events: list[Event] = []
+        self._events: list[Event] = []
+        self._columns: pa.StructArray | None = None
         self.duplicates = 0
         self._waiters: list[asyncio.Future[None]] = []
 
     def add(
         self,
-        events: Sequence[Event],
+        events: Sequence[Event] | pa.StructArray,
         identities: Identities,
         positions: Sequence[int],
         received_us: int,
     ) -> None:
-        """The events at `positions`, in order."""
-        if len(positions) == len(events):
-            self.ids += identities.ids
-            self.event_times_us += identities.event_times_us
-            self.key_times_us += identities.key_times_us
-            self.events += events
-        else:
-            self.ids += [identities.ids[i] for i in positions]
-            self.event_times_us += [identities.event_times_us[i] for i in positions]
-            self.key_times_us += [identities.key_times_us[i] for i in positions]
-            self.events += [events[i] for i in positions]
+        """The events at `positions`, in order. A struct array must be the only addition."""
+        everything = len(positions) == len(events)
+
+        def picked(values: Sequence[T]) -> Sequence[T]:
+            return values if everything else [values[position] for position in positions]
+
+        self.ids += picked(identities.ids)
+        self.event_times_us += picked(identities.event_times_us)
+        self.key_times_us += picked(identities.key_times_us)
         self.received_times_us += [received_us] * len(positions)
+        if isinstance(events, pa.StructArray):
+            assert self._columns is None
+            self._columns = events if everything else events.take(pa.array(positions))
+        else:
+            self._events += picked(events)
 
     def join(self) -> asyncio.Future[None]:
         """Done when the commit is; raises what it failed with."""
@@ -71,23 +78,15 @@ class Commit:
                 waiter.set_exception(error)
 
     def record_batch(self) -> pa.RecordBatch:
-        return pa.RecordBatch.from_arrays(
-            [
-                pa.array(values, field.type)
-                for values, field in zip(
-                    (
-                        self.ids,
-                        self.event_times_us,
-                        self.key_times_us,
-                        self.received_times_us,
-                        self.events,
-                    ),
-                    RECORD_SCHEMA,
-                    strict=True,
-                )
-            ],
-            schema=RECORD_SCHEMA,
-        )
+        columns = (self.ids, self.event_times_us, self.key_times_us, self.received_times_us)
+        arrays = [
+            pa.array(values, field.type)
+            for values, field in zip(columns, RECORD_SCHEMA, strict=False)
+        ]
+        events = self._columns
+        if events is None:
+            events = pa.array(self._events, EVENT_TYPE)
+        return pa.RecordBatch.from_arrays([*arrays, events], schema=RECORD_SCHEMA)
 
 
 class Committer:
@@ -113,15 +112,20 @@ class Committer:
         self._timer: asyncio.TimerHandle | None = None
 
     def submit(
-        self, events: Sequence[Event], identities: Identities, *, received_us: int
+        self,
+        events: Sequence[Event] | pa.StructArray,
+        identities: Identities,
+        *,
+        received_us: int,
     ) -> tuple[int, list[asyncio.Future[None]]]:
-        """Put the events that are new into the open commit.
+        """Put the events that are new into the open commit; a struct array is a commit of its own.
 
         The events must be in flight in the ledger. Returns how many were new, and what to await
         before any of them, duplicates included, may be acknowledged; awaiting raises
         BufferFullError.
         """
-        commit = self._open
+        alone = isinstance(events, pa.StructArray)
+        commit = None if alone else self._open
         if commit is None:
             commit = Commit(received_us)
         fresh, shared = self._dedup.claim(identities.ids, commit)
@@ -133,21 +137,26 @@ class Committer:
             commit.add(events, identities, fresh, received_us)
             if commit not in waits:
                 waits[commit] = commit.join()
-            if self._open is None:
+            if alone:
+                self._finish(commit)
+            elif self._open is None:
                 self._open = commit
                 self._timer = asyncio.get_running_loop().call_later(self._wait_s, self.seal)
-            if len(commit.events) >= self._rows_max:
+            if not alone and len(commit.ids) >= self._rows_max:
                 self.seal()
         return len(fresh), list(waits.values())
 
     def seal(self) -> None:
-        """Finish the open commit, if there is one: buffer it or refuse it."""
+        """Finish the open commit, if there is one."""
         commit, self._open = self._open, None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if commit is None:
-            return
+        if commit is not None:
+            self._finish(commit)
+
+    def _finish(self, commit: Commit) -> None:
+        """Buffer the commit or refuse it."""
         error: Exception | None = None
         try:
             batch = commit.record_batch()
@@ -157,11 +166,11 @@ class Committer:
             error = unexpected
         if error is None:
             self._dedup.confirm(commit.ids)
-            self._ledger.accept(len(commit.events))
+            self._ledger.accept(len(commit.ids))
             self._ledger.settle("duplicate", commit.duplicates)
         else:
             self._dedup.release(commit.ids)
-            self._ledger.settle("refused", len(commit.events) + commit.duplicates)
+            self._ledger.settle("refused", len(commit.ids) + commit.duplicates)
         commit.finish(error)
 
     def oldest_received_us(self) -> int | None:

@@ -7,7 +7,7 @@ Invariants:
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -17,7 +17,7 @@ import tenacity
 
 from ingest.columns import to_columns
 from ingest.ledger import Ledger
-from ingest.ring_buffer import RingBuffer, Slot
+from ingest.ring_buffer import RingBuffer
 from storage.errors import StorageError, TransientError
 
 RETRY_WAIT_MIN_S, RETRY_WAIT_MAX_S = 0.2, 30.0
@@ -28,7 +28,9 @@ log = structlog.get_logger()
 class Writes(Protocol):
     """What the flusher needs of a writer; tests bring one that fails."""
 
+    def open(self) -> None: ...
     def write(self, rows: pa.Table, *, token: str) -> None: ...
+    def close(self) -> None: ...
 
 
 class FlushObserver(Protocol):
@@ -63,17 +65,25 @@ class Flusher:
         self._clock = clock
         self._rows_per_s = 0.0
         self._healthy = True
+        self._opened = threading.Event()
         self._abandon = threading.Event()
         self._waiting_lock = threading.Lock()
         self._waiting: list[tuple[int, Future[None]]] = []
         self._thread = threading.Thread(target=self._run, name="flusher", daemon=True)
 
     def start(self) -> None:
+        """Open storage, trying until that works, then flush whenever it is due."""
         self._thread.start()
+
+    def wait_open(self, timeout_s: float) -> bool:
+        """Whether storage could be opened within `timeout_s`."""
+        return self._opened.wait(timeout_s)
 
     def close(self) -> None:
         """Flush what is buffered, then end. Does not block: join does."""
         self._ring.close()
+        if not self._opened.is_set() and self._ring.fill().rows == 0:
+            self._abandon.set()  # storage never came, and there is nothing to wait for it with
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end. False when storage did not take everything in `timeout_s`."""
@@ -92,44 +102,54 @@ class Flusher:
 
     @property
     def healthy(self) -> bool:
-        """Whether storage took the last attempt."""
-        return self._healthy
+        """Whether storage is open and took the last attempt."""
+        return self._opened.is_set() and self._healthy
 
     def drain_s(self) -> float:
         """How long the buffer would take to drain at the measured rate; 1 before any flush."""
         return self._ring.fill().rows / self._rows_per_s if self._rows_per_s else 1.0
 
     def _run(self) -> None:
-        while True:
-            slots, reason = self._ring.take(rows=self._rows, bytes=self._bytes, age_s=self._age_s)
-            if not slots:
-                return
-            started_s = self._clock()
-            try:
-                self._write(slots)
-            except tenacity.RetryError:
-                return  # abandoned at shutdown: the slots stay unreleased
-            rows = sum(slot.rows for slot in slots)
-            seconds = self._clock() - started_s
-            # Half weight to the newest flush: follows a change within a few flushes.
-            rate = rows / max(seconds, 1e-6)
-            self._rows_per_s = (self._rows_per_s + rate) / 2 if self._rows_per_s else rate
-            self._ring.release(slots)
-            self._ledger.settle("stored", rows)
-            self._observer.flushed(rows=rows, reason=reason, seconds=seconds)
-            self._notify()
+        try:
+            self._persist(self._writer.open)
+            self._opened.set()
+            while self._flush_next():
+                pass
+        except tenacity.RetryError:
+            pass  # abandoned at shutdown: the slots stay unreleased
+        finally:
+            self._writer.close()
 
-    def _write(self, slots: Sequence[Slot]) -> None:
-        rows = to_columns([slot.batch for slot in slots])
+    def _flush_next(self) -> bool:
+        """False at the end."""
+        slots, reason = self._ring.take(rows=self._rows, bytes=self._bytes, age_s=self._age_s)
+        if not slots:
+            return False
+        started_s = self._clock()
+        table = to_columns([slot.batch for slot in slots])
         token = f"{self._stream_id}-{slots[0].sequence}-{slots[-1].sequence}"
-        for attempt in tenacity.Retrying(
+        self._persist(lambda: self._writer.write(table, token=token))
+        rows = table.num_rows
+        seconds = self._clock() - started_s
+        # Half weight to the newest flush: follows a change within a few flushes.
+        rate = rows / max(seconds, 1e-6)
+        self._rows_per_s = (self._rows_per_s + rate) / 2 if self._rows_per_s else rate
+        self._ring.release(slots)
+        self._ledger.settle("stored", rows)
+        self._observer.flushed(rows=rows, reason=reason, seconds=seconds)
+        self._notify()
+        return True
+
+    def _persist(self, attempt: Callable[[], None]) -> None:
+        """Call `attempt` until it succeeds; raises RetryError when abandoned."""
+        for retry in tenacity.Retrying(
             wait=tenacity.wait_exponential_jitter(RETRY_WAIT_MIN_S, RETRY_WAIT_MAX_S),
             sleep=tenacity.sleep_using_event(self._abandon),
             stop=tenacity.stop_when_event_set(self._abandon),
         ):
-            with attempt:
+            with retry:
                 try:
-                    self._writer.write(rows, token=token)
+                    attempt()
                 except StorageError as error:
                     self._failed(error)
                     raise
@@ -155,7 +175,8 @@ class Flusher:
         with self._waiting_lock:
             released = self._ring.released
             done = [future for sequence, future in self._waiting if sequence <= released]
-            self._waiting = [w for w in self._waiting if w[0] > released]
+            # A waiter that gave up is forgotten, however long storage stays away.
+            self._waiting = [w for w in self._waiting if w[0] > released and not w[1].done()]
         for future in done:
             if future.set_running_or_notify_cancel():
                 future.set_result(None)

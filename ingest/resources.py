@@ -1,9 +1,11 @@
 """POST /events and POST /events/batch: from request to receipt; the rules are elsewhere."""
 
+import functools
 from typing import Any
 
 from falcon.asgi import Request, Response
 
+from ingest.columnar import parse_lines, parse_list
 from ingest.decode import Decoded, decode, decode_lines
 from ingest.encoding import decompress
 from ingest.errors import MediaTypeError, PayloadError
@@ -52,15 +54,22 @@ class BatchResource:
     async def on_post(self, req: Request, resp: Response) -> None:
         media_type = _media_type(req)
         if media_type == NDJSON_TYPE:
-            decoded = decode_lines(await _body(req, self._bytes_max), self._events_max)
+            body = await _body(req, self._bytes_max)
+            decoded = decode_lines(body, self._events_max)
+            columnar = functools.partial(parse_lines, body, decoded.value)
         elif media_type in JSON_TYPES:
-            decoded = decode(await _body(req, self._bytes_max))
+            body = await _body(req, self._bytes_max)
+            decoded = decode(body)
             decoded = Decoded(events_of(decoded.value), decoded.flawed)
+            columnar = functools.partial(parse_list, body, decoded.value)
         else:
             raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]} or {NDJSON_TYPE}")
         partial = _boolean(req, "partial")
         receipt = await self._ingestor.ingest(
-            decoded, idempotency_key=_idempotency_key(req), partial=partial
+            decoded,
+            columnar=columnar,
+            idempotency_key=_idempotency_key(req),
+            partial=partial,
         )
         resp.status = 207 if receipt.rejected else 201
         reply: dict[str, Any] = {"ids": receipt.ids}

@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from ingest.decode import Decoded, Flaw, find_flaw
-from ingest.errors import EventError, PayloadError, TooLargeError
+from ingest.errors import EventError, PayloadError
 from ingest.event import EVENT_TIME_END_US, TIMESTAMP_UNITS_US, YEAR_MAX, YEAR_MIN, Event
 
 ERRORS_MAX = 100
@@ -31,12 +32,14 @@ _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 class Batch:
     """One request's valid events.
 
-    events: valid, in order; raw: the same events as sent, unknown fields included; times_us: the
-    event time each one states, None where it states none; indexes: their positions in the request;
-    rejected: why the others were rejected (at most `ERRORS_MAX`); size: events in the request.
+    events: valid, in order, as objects or as a struct array of EVENT_TYPE; client_ids: the id each
+    one has, if any; raw: the same events as sent, unknown fields included; times_us: the event time
+    each one states, if any; indexes: their positions in the request; rejected: why the others were
+    rejected (at most `ERRORS_MAX`); size: events in the request.
     """
 
-    events: Sequence[Event]
+    events: Sequence[Event] | pa.StructArray
+    client_ids: Sequence[str | None]
     raw: Sequence[Any]
     times_us: Sequence[int | None]
     indexes: Sequence[int]
@@ -59,15 +62,9 @@ def events_of(value: Any) -> list[Any]:
     return value
 
 
-def validate(decoded: Decoded, *, events_max: int) -> Batch:
-    """The valid events of `decoded`, whose value is a list.
-
-    Raises TooLargeError for more than `events_max` events. Invalid events are listed in the
-    result.
-    """
+def validate(decoded: Decoded) -> Batch:
+    """The valid events of `decoded`, whose value is a list, and why the others are not."""
     raw: list[Any] = decoded.value
-    if len(raw) > events_max:
-        raise TooLargeError(f"A request may carry at most {events_max} events, not {len(raw)}")
     if not decoded.flawed:
         try:
             events = msgspec.convert(raw, list[Event])
@@ -75,7 +72,8 @@ def validate(decoded: Decoded, *, events_max: int) -> Batch:
         except (msgspec.ValidationError, _FieldError):
             pass
         else:
-            return Batch(events, raw, times_us, range(len(raw)), (), len(raw))
+            ids = [event.get("id") for event in events]
+            return Batch(events, ids, raw, times_us, range(len(raw)), (), len(raw))
     return _validate_each(raw, decoded.flawed)
 
 
@@ -128,8 +126,9 @@ def _validate_each(raw: list[Any], flawed: bool) -> Batch:
             events.append(event)
             times_us.append(time_us)
             indexes.append(index)
+    ids = [event.get("id") for event in events]
     good = [raw[index] for index in indexes]
-    return Batch(events, good, times_us, indexes, errors, len(raw))
+    return Batch(events, ids, good, times_us, indexes, errors, len(raw))
 
 
 def _explain(error: msgspec.ValidationError) -> tuple[str, str]:

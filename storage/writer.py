@@ -1,16 +1,35 @@
 """One attempt to insert one Arrow table; who tries again is the flusher."""
 
+from collections.abc import Callable
+
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from storage.client import storage_errors
-from storage.errors import PermanentError, TransientError
+from storage.errors import PausedError, PermanentError, TransientError
+
+_SETTINGS = {
+    # The table collapses duplicates when it merges: 3 times the CPU to do it here as well.
+    "optimize_on_insert": 0,
+    # Our batches are large, and an answer must mean that the rows are there.
+    "async_insert": 0,
+    # A batch of old events may span hundreds of months, and must still be stored.
+    "throw_on_max_partitions_per_insert_block": 0,
+}
 
 
 class Writer:
-    def __init__(self, client: Client, table: str) -> None:
-        self._client = client
+    """Not thread-safe: one writer belongs to one thread."""
+
+    def __init__(self, connect: Callable[[], Client], table: str) -> None:
+        """connect: makes a client whose database has `table`; called when one is needed."""
+        self._connect = connect
         self._table = table
+        self._client: Client | None = None
+
+    def open(self) -> None:
+        """Connect, unless connected. Raises StorageError."""
+        self._opened()
 
     def write(self, rows: pa.Table, *, token: str) -> None:
         """Insert `rows`. Returning means that storage has confirmed every row.
@@ -18,18 +37,16 @@ class Writer:
         token: the same for every attempt with the same rows in the same order, and for no others;
         storage drops an insert whose token it has seen. Raises StorageError.
         """
-        settings = {
-            "insert_deduplication_token": token,
-            # The table collapses duplicates when it merges: 3 times the CPU to do it here as well.
-            "optimize_on_insert": 0,
-            # Our batches are large, and an answer must mean that the rows are there.
-            "async_insert": 0,
-            # A batch of old events may span hundreds of months, and must still be stored.
-            "throw_on_max_partitions_per_insert_block": 0,
-        }
+        client = self._opened()
         try:
             with storage_errors():
-                summary = self._client.insert_arrow(self._table, rows, settings=settings)
+                summary = client.insert_arrow(
+                    self._table, rows, settings=_SETTINGS | {"insert_deduplication_token": token}
+                )
+        except PausedError:
+            # An operator may replace the table or the user: begin anew, migrations included.
+            self.close()
+            raise
         except pa.ArrowException as error:
             raise PermanentError(f"Rows can't be written as Arrow: {error}") from error
         # The driver takes any 200 for success, a proxy's error page included.
@@ -38,10 +55,12 @@ class Writer:
                 f"Storage confirmed {summary.written_rows} of {rows.num_rows} rows"
             )
 
-    def ping(self) -> None:
-        """Raises StorageError when storage does not answer."""
-        with storage_errors():
-            self._client.command("SELECT 1")
-
     def close(self) -> None:
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _opened(self) -> Client:
+        if self._client is None:
+            self._client = self._connect()
+        return self._client

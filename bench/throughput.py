@@ -1,0 +1,131 @@
+"""How many events a second, end to end, by a client on the same cores.
+
+    uv run python -m bench.throughput
+
+Starts a service on embedded storage, posts generated events in batches and one by one, and waits
+until the last one is queryable. Fails unless every event is counted exactly once.
+"""
+
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+import urllib3
+import uvloop
+
+from bench.generate import generate
+from bench.http import Replies, post, send_all
+from bench.service import Service, running_service
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+CONNECTIONS_BATCH, CONNECTIONS_SINGLE = 4, 32
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    events_per_s: float
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us_per_event: float
+
+
+def measure(service: Service, requests: list[bytes], events: int, *, connections: int) -> Measured:
+    """From the first byte sent to the last event queryable. Raises unless all were accepted."""
+    cpu_s, started_s = service.cpu_s(), time.perf_counter()
+    replies: Replies = uvloop.run(
+        send_all(iter(requests), host=service.host, port=service.port, connections=connections)
+    )
+    sent_s = time.perf_counter() - started_s
+    stored_count(service, "page_view")  # flushes
+    seconds = time.perf_counter() - started_s
+    if set(replies.statuses) != {201}:
+        raise RuntimeError(f"Not everything was accepted: {replies.statuses}")
+    took = sorted(replies.seconds)
+    return Measured(
+        events / seconds,
+        len(requests) / sent_s,
+        took[len(took) // 2] * 1000,
+        took[len(took) * 99 // 100] * 1000,
+        (service.cpu_s() - cpu_s) / events * 1e6,
+    )
+
+
+def stored_count(service: Service, name: str) -> int:
+    """Events with that name, after a flush."""
+    reply = urllib3.request(
+        "GET",
+        f"{service.url}/events/metrics",
+        fields={"event_name": name, "consistency": "flushed"},
+        timeout=60,
+        retries=False,
+    )
+    answer: dict[str, Any] = reply.json()
+    if reply.status != 200:
+        raise RuntimeError(f"The service answered {reply.status}: {answer}")
+    return int(answer["total_count"])
+
+
+def main(
+    events: Annotated[int, typer.Option(help="Events sent in batches")] = 1_000_000,
+    batch_size: Annotated[int, typer.Option(help="Events in a batch")] = 1_000,
+    singles: Annotated[int, typer.Option(help="Events sent one by one")] = 50_000,
+    ids: Annotated[bool, typer.Option(help="Whether the events have ids of their own")] = True,
+) -> None:
+    """Measure the service and print what it did."""
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    source = generate(events + singles, seed=1, start=START, days=31, ids=ids)
+    sent: dict[str, int] = {}
+    host = "127.0.0.1"
+    batches = list(_batches(_counted(islice(source, events), sent), batch_size, host))
+    ones = [post("/events", event, host=host) for event in _counted(source, sent)]
+    with tempfile.TemporaryDirectory() as data_dir, running_service(Path(data_dir)) as service:
+        report = _reporter()
+        if batches:
+            label = f"batches of {batch_size:,}"
+            report(label, measure(service, batches, events, connections=CONNECTIONS_BATCH))
+        if ones:
+            report("one by one", measure(service, ones, singles, connections=CONNECTIONS_SINGLE))
+        for name, count in sent.items():
+            stored = stored_count(service, name)
+            if stored != count:
+                raise SystemExit(f"{name}: sent {count}, counted {stored}")
+        print(f"all {events + singles:,} counted exactly; peak RSS", end=" ")
+        print(f"{service.rss_peak_bytes() / 2**20:,.0f} MiB")
+
+
+def _counted(events: Iterator[bytes], sent: dict[str, int]) -> Iterator[bytes]:
+    for event in events:
+        name = orjson.loads(event)["name"]
+        sent[name] = sent.get(name, 0) + 1
+        yield event
+
+
+def _batches(events: Iterator[bytes], size: int, host: str) -> Iterator[bytes]:
+    while batch := list(islice(events, size)):
+        yield post("/events/batch", b'{"events":[' + b",".join(batch) + b"]}", host=host)
+
+
+def _reporter() -> Callable[[str, Measured], None]:
+    print(f"{'':20} {'events/s':>10} {'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'CPU µs':>8}")
+
+    def report(label: str, m: Measured) -> None:
+        print(
+            f"{label:20} {m.events_per_s:10,.0f} {m.requests_per_s:10,.0f}"
+            f" {m.p50_ms:8.1f} {m.p99_ms:8.1f} {m.cpu_us_per_event:8.1f}"
+        )
+
+    return report
+
+
+if __name__ == "__main__":
+    typer.run(main)

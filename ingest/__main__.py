@@ -1,0 +1,5 @@
+"""`python -m ingest` is `event-stream`."""
+
+from ingest.cli import main
+
+main()

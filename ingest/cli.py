@@ -1,0 +1,129 @@
+"""The command line."""
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, BinaryIO, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from ingest.settings import SettingsError, load_settings
+
+app = typer.Typer(
+    name="event-stream",
+    help="Events in over HTTP, exact metrics out, on embedded or clustered ClickHouse.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="YAML file of settings [default: config/config.yaml]"),
+]
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="IP address to listen on")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the service keeps files")] = None,
+    clickhouse_url: Annotated[
+        str | None, typer.Option(help="A ClickHouse server instead of the embedded engine")
+    ] = None,
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C.
+
+    Options win over EVENT_STREAM_* environment variables, which win over the settings file.
+    """
+    from ingest.server import StartError
+    from ingest.server import serve as run
+
+    try:
+        settings = load_settings(
+            config,
+            host=host,
+            port=port,
+            workers=workers,
+            data_dir=data_dir,
+            clickhouse_url=clickhouse_url,
+        )
+        code = run(settings)
+    except (SettingsError, StartError) as error:
+        _fail(error)
+    raise typer.Exit(code)
+
+
+@app.command()
+def load(
+    file: Annotated[str, typer.Argument(help="NDJSON or JSON, plain, gzip or zstd; - for stdin")],
+    url: Annotated[str, typer.Option(help="The service")] = "http://127.0.0.1:8080",
+    batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Events in a request")] = 1_000,
+    requests: Annotated[int, typer.Option(min=1, max=64, help="Requests at a time")] = 2,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Skip bad events instead of stopping")
+    ] = False,
+) -> None:
+    """Send a file of events to a running service.
+
+    Loading the same file again, after an interruption say, counts nothing twice.
+    """
+    from bench.load import Loader, LoadError
+    from bench.source import SourceError, in_batches, read_events
+
+    try:
+        with _opened(file) as raw, Progress(console=Console(stderr=True)) as bar:
+            size = None if file == "-" else Path(file).stat().st_size
+            task = bar.add_task("loading", total=size)
+            tracked = bar.wrap_file(raw, task_id=task) if size else raw
+            loaded = Loader(url, requests=requests, partial=partial).load(
+                in_batches(read_events(tracked), batch_size),
+                lambda loaded: bar.update(task, description=f"{loaded.accepted:,} events"),
+            )
+    except (OSError, LoadError, SourceError) as error:
+        _fail(error)
+    print(
+        f"{loaded.accepted:,} events accepted, {loaded.duplicates:,} of them known before;"
+        f" {loaded.rejected:,} rejected"
+    )
+
+
+@app.command()
+def generate(
+    count: Annotated[int, typer.Argument(min=0, help="How many events")],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same events")] = 1,
+    start: Annotated[datetime, typer.Option(help="First day, UTC")] = datetime(2024, 1, 1),
+    days: Annotated[int, typer.Option(min=1, help="Days that the events spread over")] = 31,
+    ids: Annotated[bool, typer.Option(help="Whether the events have ids of their own")] = True,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file [stdout]")] = None,
+) -> None:
+    """Write realistic GA4-like events as NDJSON, to be piped into `event-stream load -`."""
+    from bench.generate import generate as events
+
+    try:
+        with output.open("wb") if output else nullcontext(sys.stdout.buffer) as out:
+            for event in events(
+                count, seed=seed, start=start.replace(tzinfo=UTC), days=days, ids=ids
+            ):
+                out.write(event + b"\n")
+            out.flush()
+    except OSError as error:
+        _fail(error)
+
+
+def _opened(file: str) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb")
+
+
+def _fail(error: Exception) -> NoReturn:
+    print(f"event-stream: {error}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,29 @@
+"""GET /livez and /readyz: may this process live, and should it be sent requests."""
+
+from collections.abc import Callable
+
+from falcon.asgi import Request, Response
+
+
+class LiveResource:
+    """Answers while the event loop turns."""
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        resp.media = {"status": "ok"}
+
+
+class ReadyResource:
+    """200 while events can be taken and stored; 503 naming what is missing."""
+
+    def __init__(self, checks: dict[str, Callable[[], bool]]) -> None:
+        """checks: by name, each cheap."""
+        self._checks = checks
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        results = {name: check() for name, check in self._checks.items()}
+        ready = all(results.values())
+        resp.status = 200 if ready else 503
+        resp.media = {
+            "status": "ok" if ready else "unavailable",
+            "checks": {name: "ok" if good else "failed" for name, good in results.items()},
+        }

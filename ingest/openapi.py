@@ -1,0 +1,208 @@
+"""The OpenAPI document: the event's schema comes from its one definition, limits from settings."""
+
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from ingest.encoding import ENCODINGS
+from ingest.event import Event
+from ingest.resources import IDEMPOTENCY_KEY_LENGTH_MAX, JSON_TYPES, NDJSON_TYPE
+from ingest.settings import LimitSettings
+from ingest.validate import ERRORS_MAX
+
+
+def openapi_document(query_paths: dict[str, Any], limits: LimitSettings) -> dict[str, Any]:
+    """OpenAPI 3.1. query_paths: the paths of the query side."""
+    _, schemas = msgspec.json.schema_components([Event], ref_template="#/components/schemas/{name}")
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Event Stream",
+            "version": version("event-stream"),
+            "description": "GA4-like events in, exact metrics out. Every path is served bare and"
+            " under /v1.",
+        },
+        "paths": {
+            "/events": {"post": _post_event()},
+            "/events/batch": {"post": _post_batch(limits)},
+            **query_paths,
+            "/livez": {"get": _health("getLivez", "Whether the process lives", ready=False)},
+            "/readyz": {"get": _health("getReadyz", "Whether to send requests", ready=True)},
+            "/metrics": {"get": _scrape()},
+        },
+        "components": {
+            "schemas": schemas | {"Error": _ERROR},
+            "responses": {name: _error_response(text) for name, text in _ERRORS.items()},
+        },
+    }
+
+
+_ERRORS = {
+    "Invalid": "The body, a header or an event is invalid; nothing of the request was stored",
+    "Timeout": "The body did not arrive in time",
+    "TooLarge": "Too many bytes or events",
+    "UnsupportedType": "A Content-Type or Content-Encoding that is not taken",
+    "Unavailable": "No room or shutting down; nothing was stored, retry after Retry-After seconds",
+}
+_REJECTED = {
+    "type": "array",
+    "description": f"At most {ERRORS_MAX} of them",
+    "items": {
+        "type": "object",
+        "required": ["index", "field", "message"],
+        "properties": {
+            "index": {"type": "integer", "description": "Position of the event in the request"},
+            "field": {"type": "string", "examples": ["event_params[0].key"]},
+            "message": {"type": "string"},
+        },
+    },
+}
+_ERROR = {
+    "type": "object",
+    "required": ["message", "code"],
+    "properties": {
+        "message": {"type": "string"},
+        "code": {"type": "integer", "description": "The HTTP status"},
+        "errors": _REJECTED,
+    },
+}
+_ID = {"type": "string"}
+
+
+def _post_event() -> dict[str, Any]:
+    event = {"$ref": "#/components/schemas/Event"}
+    return {
+        "operationId": "postEvent",
+        "summary": "Send one event",
+        "tags": ["events"],
+        "parameters": [_idempotency_key()],
+        "requestBody": {"required": True, "content": _json_content(event)},
+        "responses": {
+            "201": _reply(
+                "The event was accepted, now or before",
+                ["id"],
+                {
+                    "id": _ID,
+                    "duplicate": {"type": "boolean", "description": "It was accepted before"},
+                },
+            ),
+            **_error_refs(),
+        },
+    }
+
+
+def _post_batch(limits: LimitSettings) -> dict[str, Any]:
+    events = {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/Event"},
+        "maxItems": limits.events_per_request,
+    }
+    wrapped = {"type": "object", "required": ["events"], "properties": {"events": events}}
+    ids = {"type": "array", "items": {"type": ["string", "null"]}}
+    counts = {
+        "duplicates": {"type": "integer", "description": "Events that were accepted before"},
+        "accepted": {"type": "integer"},
+        "rejected": _REJECTED,
+    }
+    return {
+        "operationId": "postEvents",
+        "summary": "Send many events",
+        "description": f"At most {limits.events_per_request} events and"
+        f" {limits.decompressed_bytes} bytes, decompressed. Content-Encoding may be one of"
+        f" {', '.join(ENCODINGS)}. One invalid event fails the whole request, unless"
+        " `partial=true`.",
+        "tags": ["events"],
+        "parameters": [
+            _idempotency_key(),
+            {
+                "name": "partial",
+                "in": "query",
+                "schema": {"type": "boolean"},
+                "description": "Store the valid events and list the others",
+            },
+        ],
+        "requestBody": {
+            "required": True,
+            "content": _json_content({"anyOf": [wrapped, events]})
+            | {
+                NDJSON_TYPE: {
+                    "schema": {"type": "string", "description": "One event a line"},
+                }
+            },
+        },
+        "responses": {
+            "201": _reply(
+                "All events were accepted; ids are in their order",
+                ["ids"],
+                {"ids": {"type": "array", "items": _ID}, **counts},
+            ),
+            "207": _reply(
+                "Some events were accepted; the id of a rejected one is null",
+                ["ids", "accepted", "rejected"],
+                {"ids": ids, **counts},
+            ),
+            **_error_refs(),
+        },
+    }
+
+
+def _health(operation: str, summary: str, *, ready: bool) -> dict[str, Any]:
+    properties: dict[str, Any] = {"status": {"type": "string"}}
+    if ready:
+        properties["checks"] = {"type": "object", "additionalProperties": {"type": "string"}}
+    responses = {"200": _reply("Yes", ["status"], properties)}
+    if ready:
+        responses["503"] = _reply("No; the checks say why", ["status", "checks"], properties)
+    return {
+        "operationId": operation,
+        "summary": summary,
+        "tags": ["operations"],
+        "responses": responses,
+    }
+
+
+def _scrape() -> dict[str, Any]:
+    return {
+        "operationId": "getPrometheus",
+        "summary": "Prometheus exposition",
+        "tags": ["operations"],
+        "responses": {
+            "200": {
+                "description": "All instruments",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            },
+            "503": {"$ref": "#/components/responses/Unavailable"},
+        },
+    }
+
+
+def _json_content(schema: dict[str, Any]) -> dict[str, Any]:
+    """Only the first is documented: the other types are there for clients that can't set it."""
+    return {JSON_TYPES[0]: {"schema": schema}}
+
+
+def _idempotency_key() -> dict[str, Any]:
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "schema": {"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_LENGTH_MAX},
+        "description": "Names the request: events without an id of their own get one made from it",
+    }
+
+
+def _reply(description: str, required: list[str], properties: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "required": required, "properties": properties}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _error_response(description: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {"description": description, "content": content}
+
+
+def _error_refs() -> dict[str, Any]:
+    return {
+        status: {"$ref": f"#/components/responses/{name}"}
+        for status, name in zip(("400", "408", "413", "415", "503"), _ERRORS, strict=True)
+    }

@@ -1,0 +1,34 @@
+"""The Falcon app: routes to resources, bare and under /v1."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import falcon
+import falcon.asgi
+import orjson
+from falcon.asgi import Request, Response
+
+from ingest import http_errors
+
+PREFIXES = ("", "/v1")
+
+
+def build_routes(
+    *,
+    routes: Mapping[str, Any],
+    static: Mapping[str, Path],
+    statuses: Mapping[type[Exception], int],
+    middleware: list[Any],
+) -> falcon.asgi.App[Request, Response]:
+    """routes: path to resource; static: path to directory; statuses: error class to HTTP status."""
+    app = falcon.asgi.App(middleware=middleware)
+    json = falcon.media.JSONHandler(dumps=orjson.dumps, loads=orjson.loads)
+    app.resp_options.media_handlers[falcon.MEDIA_JSON] = json
+    http_errors.install(app, statuses)
+    for prefix in PREFIXES:
+        for path, resource in routes.items():
+            app.add_route(prefix + path, resource)
+        for path, directory in static.items():
+            app.add_static_route(prefix + path, directory)
+    return app

@@ -1,0 +1,153 @@
+"""One service on one machine: the checks before it starts, and Granian with its workers."""
+
+import fcntl
+import multiprocessing
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+
+import structlog
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from ingest.body import AsgiApp
+from ingest.log import configure_logging
+from ingest.settings import Settings
+
+HEADER_TIMEOUT_MS = 10_000
+KILL_MARGIN_S = 2
+"""Between the end of the time to drain and the kill of a worker that is still there."""
+
+# Granian's own entries go where ours go.
+_GRANIAN_LOGGING = {
+    "loggers": {
+        "_granian": {"handlers": [], "propagate": True},
+        "granian.access": {"handlers": [], "propagate": True},
+    }
+}
+
+log = structlog.get_logger()
+
+
+class StartError(Exception):
+    """The service can't start; the text says why and what to do."""
+
+
+def serve(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit code: 0 when nothing was left undone.
+
+    Raises StartError.
+    """
+    configure_logging(settings.log)
+    with ExitStack() as stack:
+        _check_port(settings.host, settings.port)
+        _make_data_dir(settings.data_dir)
+        if settings.clickhouse_url is None:
+            stack.enter_context(_locked(settings.data_dir))
+        peers_dir = None
+        if settings.workers > 1:
+            # Not under data_dir: the path of a Unix socket has 107 characters at most.
+            prefix = "event-stream-"
+            peers_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
+        drained: Synchronized[int] = multiprocessing.Value("i", 0)
+        log.info(
+            "starting",
+            url=f"http://{_host_port(settings.host, settings.port)}",
+            storage="clickhouse" if settings.clickhouse_url else "embedded",
+            workers=settings.workers,
+            environment=settings.environment_type,
+        )
+        _granian(settings).serve(
+            target_loader=partial(_load_worker, settings, peers_dir, drained),
+            wrap_loader=False,
+        )
+        return 0 if drained.value >= settings.workers else 1
+
+
+def _granian(settings: Settings) -> MPServer:
+    return MPServer(
+        "event-stream",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        http=HTTPModes.http1,
+        websockets=False,
+        workers=settings.workers,
+        backpressure=settings.limits.connections,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
+        log_level=LogLevels.warning,
+        log_dictconfig=_GRANIAN_LOGGING,
+        respawn_failed_workers=True,
+        respawn_interval=0.1,
+        workers_kill_timeout=settings.shutdown_seconds + KILL_MARGIN_S,
+    )
+
+
+def _load_worker(
+    settings: Settings, peers_dir: Path | None, drained: "Synchronized[int]"
+) -> AsgiApp:
+    """Runs in the worker process."""
+    configure_logging(settings.log)
+    # Imported late: the parent process needs neither Arrow nor ClickHouse in memory.
+    from ingest.app import create_app
+
+    def count_drained() -> None:
+        with drained.get_lock():
+            drained.value += 1
+
+    return create_app(settings, peers_dir=peers_dir, drained=count_drained)
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _check_port(host: str, port: int) -> None:
+    # Granian shares ports between processes, so a second service would get half the requests.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StartError(
+                f"Can't listen on {_host_port(host, port)}: {error.strerror}."
+                " Stop what uses that port, or choose another with --port"
+            ) from error
+
+
+def _make_data_dir(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(
+            f"Can't make the data directory {data_dir}: {error.strerror}."
+            " Choose another with --data-dir"
+        ) from error
+
+
+@contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    try:
+        lock = (data_dir / "lock").open("wb")
+    except OSError as error:
+        raise StartError(
+            f"Can't write to the data directory {data_dir}: {error.strerror}."
+            " Choose another with --data-dir"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StartError(
+                f"The data directory {data_dir} is in use by another service."
+                " Stop that one, or choose another directory with --data-dir"
+            ) from error
+        yield
