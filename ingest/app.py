@@ -1,7 +1,6 @@
 """The composition root: the one place that knows every part and joins them."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import prometheus_client
@@ -24,6 +23,7 @@ from ingest.instruments import BooksCollector, FlushInstruments, RequestInstrume
 from ingest.ledger import Ledger
 from ingest.lifespan import Lifespan
 from ingest.openapi import openapi_document
+from ingest.parse import Parser
 from ingest.peers import Peers
 from ingest.resources import BatchResource, EventResource
 from ingest.ring_buffer import RingBuffer
@@ -40,8 +40,6 @@ from storage.schema import EVENTS_TABLE
 from storage.writer import Writer
 
 RETRY_AFTER_MAX_S = 60
-COLUMNAR_THREADS = 2
-"""One works while the other's result waits for the event loop."""
 
 
 def create_app(
@@ -97,12 +95,9 @@ def create_app(
         rows_max=settings.buffer.commit_rows,
         retry_after_s=lambda: min(RETRY_AFTER_MAX_S, max(1, round(flusher.drain_s()))),
     )
-    ingestor = Ingestor(
-        committer=committer,
-        ledger=ledger,
-        clock=clock,
-        events_max=limits.events_per_request,
-        threads=ThreadPoolExecutor(COLUMNAR_THREADS, thread_name_prefix="columnar"),
+    ingestor = Ingestor(committer=committer, ledger=ledger, clock=clock)
+    parser = Parser(
+        decompressed_bytes_max=limits.decompressed_bytes, events_max=limits.events_per_request
     )
     reader = Reader(
         lambda: connect(dsn),
@@ -137,14 +132,8 @@ def create_app(
     )
     app = build_routes(
         routes={
-            "/events": EventResource(
-                ingestor=ingestor, decompressed_bytes_max=limits.decompressed_bytes
-            ),
-            "/events/batch": BatchResource(
-                ingestor=ingestor,
-                decompressed_bytes_max=limits.decompressed_bytes,
-                events_max=limits.events_per_request,
-            ),
+            "/events": EventResource(parser=parser, ingestor=ingestor),
+            "/events/batch": BatchResource(parser=parser, ingestor=ingestor),
             "/events/metrics": metrics,
             "/metrics": ScrapeResource(expositions),
             "/livez": LiveResource(),

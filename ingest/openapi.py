@@ -7,7 +7,8 @@ import msgspec
 
 from ingest.encoding import ENCODINGS
 from ingest.event import Event
-from ingest.resources import IDEMPOTENCY_KEY_LENGTH_MAX, JSON_TYPES, NDJSON_TYPE
+from ingest.parse import JSON_TYPES, NDJSON_TYPE
+from ingest.resources import IDEMPOTENCY_KEY_LENGTH_MAX
 from ingest.settings import LimitSettings
 from ingest.validate import ERRORS_MAX
 

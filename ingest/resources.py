@@ -1,20 +1,13 @@
 """POST /events and POST /events/batch: from request to receipt; the rules are elsewhere."""
 
-import functools
 from typing import Any
 
 from falcon.asgi import Request, Response
 
-from ingest.columnar import parse_lines, parse_list
-from ingest.decode import Decoded, decode, decode_lines
-from ingest.encoding import decompress
-from ingest.errors import MediaTypeError, PayloadError
+from ingest.errors import PayloadError
 from ingest.ingestor import Ingestor
-from ingest.validate import events_of
+from ingest.parse import JSON_TYPES, Parser
 
-JSON_TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded")
-"""sendBeacon says text/plain and curl says form: what they send here is JSON all the same."""
-NDJSON_TYPE = "application/x-ndjson"
 IDEMPOTENCY_KEY_LENGTH_MAX = 256
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -23,18 +16,14 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 class EventResource:
     """One event."""
 
-    def __init__(self, *, ingestor: Ingestor, decompressed_bytes_max: int) -> None:
+    def __init__(self, *, parser: Parser, ingestor: Ingestor) -> None:
+        self._parser = parser
         self._ingestor = ingestor
-        self._bytes_max = decompressed_bytes_max
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        if _media_type(req) not in JSON_TYPES:
-            raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]}")
-        decoded = decode(await _body(req, self._bytes_max))
+        batch = await self._parser.parse_event(await req.stream.read(), **_content(req))
         receipt = await self._ingestor.ingest(
-            Decoded([decoded.value], decoded.flawed),
-            idempotency_key=_idempotency_key(req),
-            partial=False,
+            batch, idempotency_key=_idempotency_key(req), partial=False
         )
         resp.status = 201
         reply: dict[str, Any] = {"id": receipt.ids[0]}
@@ -46,30 +35,15 @@ class EventResource:
 class BatchResource:
     """Many events: an object with a list, a bare list, or one event a line."""
 
-    def __init__(self, *, ingestor: Ingestor, decompressed_bytes_max: int, events_max: int) -> None:
+    def __init__(self, *, parser: Parser, ingestor: Ingestor) -> None:
+        self._parser = parser
         self._ingestor = ingestor
-        self._bytes_max = decompressed_bytes_max
-        self._events_max = events_max
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        media_type = _media_type(req)
-        if media_type == NDJSON_TYPE:
-            body = await _body(req, self._bytes_max)
-            decoded = decode_lines(body, self._events_max)
-            columnar = functools.partial(parse_lines, body, decoded.value)
-        elif media_type in JSON_TYPES:
-            body = await _body(req, self._bytes_max)
-            decoded = decode(body)
-            decoded = Decoded(events_of(decoded.value), decoded.flawed)
-            columnar = functools.partial(parse_list, body, decoded.value)
-        else:
-            raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]} or {NDJSON_TYPE}")
         partial = _boolean(req, "partial")
+        batch = await self._parser.parse_events(await req.stream.read(), **_content(req))
         receipt = await self._ingestor.ingest(
-            decoded,
-            columnar=columnar,
-            idempotency_key=_idempotency_key(req),
-            partial=partial,
+            batch, idempotency_key=_idempotency_key(req), partial=partial
         )
         resp.status = 207 if receipt.rejected else 201
         reply: dict[str, Any] = {"ids": receipt.ids}
@@ -81,13 +55,10 @@ class BatchResource:
         resp.media = reply
 
 
-def _media_type(req: Request) -> str:
-    """Without its parameters; JSON when the client names none."""
-    return (req.content_type or JSON_TYPES[0]).partition(";")[0].strip().lower()
-
-
-async def _body(req: Request, bytes_max: int) -> bytes:
-    return decompress(await req.stream.read(), req.get_header("Content-Encoding") or "", bytes_max)
+def _content(req: Request) -> dict[str, str]:
+    """What the headers say of the body: media type without parameters, JSON when it has none."""
+    media_type = (req.content_type or JSON_TYPES[0]).partition(";")[0].strip().lower()
+    return {"media_type": media_type, "encoding": req.get_header("Content-Encoding") or ""}
 
 
 def _boolean(req: Request, name: str) -> bool:
