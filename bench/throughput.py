@@ -27,7 +27,7 @@ from bench.http import Replies, post, send_all
 from bench.service import Service, running_service
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-CONNECTIONS_BATCH, CONNECTIONS_SINGLE = 4, 32
+CONNECTIONS_BATCH, CONNECTIONS_SINGLE = 4, 128
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,9 @@ class Committer:
         if commit is None:
             commit = Commit(received_us)
         fresh, shared = self._dedup.claim(identities.ids, commit)
-        self._ledger.settle("duplicate", len(events) - len(fresh) - shared.total())
+        confirmed = len(events) - len(fresh) - sum(shared.values())
+        if confirmed:
+            self._ledger.settle("duplicate", confirmed)
         for owner, duplicates in shared.items():
             owner.duplicates += duplicates
         waits = {owner: owner.join() for owner in shared}

