@@ -1,4 +1,4 @@
-"""A service of its own for a measurement: started as a user would, stopped at the end."""
+"""A service of one's own, for a measurement or a test: started as a user would."""
 
 import os
 import signal
@@ -8,31 +8,84 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import urllib3
 
 START_S_MAX = 60
 STOP_S_MAX = 60
+HOST = "127.0.0.1"
 
 
-@dataclass(frozen=True, slots=True)
 class Service:
-    """pid: of the parent process."""
+    """`event-stream serve`, as a process."""
 
-    host: str
-    port: int
-    pid: int
+    def __init__(
+        self,
+        data_dir: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        port: int | None = None,
+    ) -> None:
+        """arguments: more options; port: a free one when left out."""
+        self.port = free_port() if port is None else port
+        self.http = urllib3.PoolManager(retries=False, timeout=60, maxsize=64)
+        self._command = [sys.executable, "-m", "ingest", "serve", "--port", str(self.port)]
+        self._command += ["--data-dir", str(data_dir), *arguments]
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        assert self._process is not None, "not started"
+        return self._process
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, wait_s: float = START_S_MAX) -> None:
+        """Start and wait until it is ready. Raises RuntimeError when it does not become so."""
+        self._process = subprocess.Popen(self._command, env=self._environment)
+        deadline_s = time.monotonic() + wait_s
+        while time.monotonic() < deadline_s:
+            if not self.running:
+                raise RuntimeError(f"The service ended with exit code {self.process.returncode}")
+            try:
+                if self.request("GET", "/readyz").status == 200:
+                    return
+            except urllib3.exceptions.HTTPError:
+                pass
+            time.sleep(0.05)
+        raise RuntimeError(f"The service was not ready within {wait_s:g} s")
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_S_MAX)
+
+    def kill(self) -> None:
+        """SIGKILL to every process of it at once, as a power cut would."""
+        pids = self.pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait(STOP_S_MAX)
+        while any(Path(f"/proc/{pid}").exists() for pid in pids[1:]):
+            time.sleep(0.01)  # orphans: the kernel takes a moment to close their files
+
+    def request(self, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        return self.http.request(method, self.url + path, **options)
 
     def pids(self) -> list[int]:
         """The parent and its workers."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [self.pid, *map(int, children)]
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
 
     def rss_peak_bytes(self) -> int:
         """The peaks of all processes, added up."""
@@ -48,44 +101,21 @@ class Service:
 
 
 @contextmanager
-def running_service(
-    data_dir: Path, *arguments: str, environment: Mapping[str, str] | None = None
-) -> Iterator[Service]:
-    """`event-stream serve` on a free port, ready. arguments: more of its options."""
-    port = free_port()
-    command = [sys.executable, "-m", "ingest", "serve", "--port", str(port)]
-    process = subprocess.Popen(
-        [*command, "--data-dir", str(data_dir), *arguments],
-        env={**os.environ, **(environment or {})},
-    )
+def running_service(data_dir: Path, *arguments: str, **options: Any) -> Iterator[Service]:
+    """A started Service, stopped at the end unless it has ended."""
+    service = Service(data_dir, *arguments, **options)
+    service.start()
     try:
-        service = Service("127.0.0.1", port, process.pid)
-        _wait_ready(service, process)
         yield service
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(STOP_S_MAX)
+        if service.running:
+            service.stop()
 
 
 def free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
-
-
-def _wait_ready(service: Service, process: "subprocess.Popen[bytes]") -> None:
-    pool = urllib3.PoolManager(retries=False, timeout=5)
-    deadline_s = time.monotonic() + START_S_MAX
-    while time.monotonic() < deadline_s:
-        if process.poll() is not None:
-            raise RuntimeError(f"The service ended with exit code {process.returncode}")
-        try:
-            if pool.request("GET", f"{service.url}/readyz").status == 200:
-                return
-        except urllib3.exceptions.HTTPError:
-            pass
-        time.sleep(0.05)
-    raise RuntimeError(f"The service was not ready within {START_S_MAX} s")
 
 
 def _status_bytes(pid: int, name: str) -> int:

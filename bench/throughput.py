@@ -19,12 +19,11 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-import urllib3
 import uvloop
 
 from bench.generate import generate
 from bench.http import Replies, post, send_all
-from bench.service import Service, running_service
+from bench.service import HOST, Service, running_service
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CONNECTIONS_BATCH, CONNECTIONS_SINGLE = 4, 128
@@ -43,7 +42,7 @@ def measure(service: Service, requests: list[bytes], events: int, *, connections
     """From the first byte sent to the last event queryable. Raises unless all were accepted."""
     cpu_s, started_s = service.cpu_s(), time.perf_counter()
     replies: Replies = uvloop.run(
-        send_all(iter(requests), host=service.host, port=service.port, connections=connections)
+        send_all(iter(requests), host=HOST, port=service.port, connections=connections)
     )
     sent_s = time.perf_counter() - started_s
     stored_count(service, "page_view")  # flushes
@@ -62,12 +61,8 @@ def measure(service: Service, requests: list[bytes], events: int, *, connections
 
 def stored_count(service: Service, name: str) -> int:
     """Events with that name, after a flush."""
-    reply = urllib3.request(
-        "GET",
-        f"{service.url}/events/metrics",
-        fields={"event_name": name, "consistency": "flushed"},
-        timeout=60,
-        retries=False,
+    reply = service.request(
+        "GET", "/events/metrics", fields={"event_name": name, "consistency": "flushed"}
     )
     answer: dict[str, Any] = reply.json()
     if reply.status != 200:
@@ -85,9 +80,8 @@ def main(
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     source = generate(events + singles, seed=1, start=START, days=31, ids=ids)
     sent: dict[str, int] = {}
-    host = "127.0.0.1"
-    batches = list(_batches(_counted(islice(source, events), sent), batch_size, host))
-    ones = [post("/events", event, host=host) for event in _counted(source, sent)]
+    batches = list(_batches(_counted(islice(source, events), sent), batch_size))
+    ones = [post("/events", event, host=HOST) for event in _counted(source, sent)]
     with tempfile.TemporaryDirectory() as data_dir, running_service(Path(data_dir)) as service:
         report = _reporter()
         if batches:
@@ -110,9 +104,9 @@ def _counted(events: Iterator[bytes], sent: dict[str, int]) -> Iterator[bytes]:
         yield event
 
 
-def _batches(events: Iterator[bytes], size: int, host: str) -> Iterator[bytes]:
+def _batches(events: Iterator[bytes], size: int) -> Iterator[bytes]:
     while batch := list(islice(events, size)):
-        yield post("/events/batch", b'{"events":[' + b",".join(batch) + b"]}", host=host)
+        yield post("/events/batch", b'{"events":[' + b",".join(batch) + b"]}", host=HOST)
 
 
 def _reporter() -> Callable[[str, Measured], None]:

@@ -7,6 +7,7 @@ Granian's own hooks run in the parent process.
 
 import asyncio
 import gc
+import multiprocessing
 import os
 import signal
 import time
@@ -20,7 +21,7 @@ from ingest.ingestor import Ingestor
 from ingest.peers import Peers
 from storage.reader import Reader
 
-OPEN_WAIT_S = 5.0
+OPEN_WAIT_S = 2.0
 """How long a start waits for storage before it takes requests without it."""
 PARENT_CHECK_S = 1.0
 
@@ -106,8 +107,8 @@ class Lifespan:
 
     async def _watch_parent(self) -> None:
         """Stop when the parent was killed: nobody else would stop this worker."""
-        parent = os.getppid()
-        while os.getppid() == parent:
+        parent = multiprocessing.parent_process()
+        while parent is None or os.getppid() == parent.pid:
             await asyncio.sleep(PARENT_CHECK_S)
         log.error("the parent process is gone: stopping", worker=self._peers.number)
         signal.raise_signal(signal.SIGTERM)

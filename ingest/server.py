@@ -2,6 +2,8 @@
 
 import fcntl
 import multiprocessing
+import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +25,8 @@ from ingest.settings import Settings
 HEADER_TIMEOUT_MS = 10_000
 KILL_MARGIN_S = 2
 """Between the end of the time to drain and the kill of a worker that is still there."""
+RELOAD_OVERLAP_S = 5
+"""At a reload (SIGHUP), how long an old worker stays for its successor to start."""
 
 # Granian's own entries go where ours go.
 _GRANIAN_LOGGING = {
@@ -85,7 +89,7 @@ def _granian(settings: Settings) -> MPServer:
         log_level=LogLevels.warning,
         log_dictconfig=_GRANIAN_LOGGING,
         respawn_failed_workers=True,
-        respawn_interval=0.1,
+        respawn_interval=RELOAD_OVERLAP_S,
         workers_kill_timeout=settings.shutdown_seconds + KILL_MARGIN_S,
     )
 
@@ -94,13 +98,21 @@ def _load_worker(
     settings: Settings, peers_dir: Path | None, drained: "Synchronized[int]"
 ) -> AsgiApp:
     """Runs in the worker process."""
-    configure_logging(settings.log)
-    # Imported late: the parent process needs neither Arrow nor ClickHouse in memory.
-    from ingest.app import create_app
 
     def count_drained() -> None:
         with drained.get_lock():
             drained.value += 1
+
+    def stop_before_start(signum: int, frame: object) -> None:
+        count_drained()
+        os._exit(0)
+
+    # Until the event loop has its own, the parent's handlers are inherited, and would lose a stop.
+    signal.signal(signal.SIGTERM, stop_before_start)
+    signal.signal(signal.SIGINT, stop_before_start)
+    configure_logging(settings.log)
+    # Imported late: the parent process needs neither Arrow nor ClickHouse in memory.
+    from ingest.app import create_app
 
     return create_app(settings, peers_dir=peers_dir, drained=count_drained)
 

@@ -1,0 +1,192 @@
+"""Start and stop: what an operator sees."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from bench.service import Service, free_port, running_service
+from tests.end_to_end.api import count, event, metrics, post
+from tests.end_to_end.conftest import fake_clickhouse
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ingest", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def wait_ready(service: Service, deadline_s: float) -> None:
+    while time.monotonic() < deadline_s:
+        try:
+            if service.request("GET", "/readyz").status == 200:
+                return
+        except urllib3.exceptions.HTTPError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("not ready in time")
+
+
+def assert_refused(result: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """Exit code 2 and one line that has all the parts."""
+    assert result.returncode == 2, result.stderr
+    [line] = [ln for ln in result.stderr.splitlines() if ln.startswith("event-stream: ")]
+    for part in parts:
+        assert part in line
+
+
+def test_a_port_that_is_taken_is_refused_saying_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = run("serve", "--port", port, "--data-dir", str(tmp_path))
+    assert_refused(result, port, "--port")
+
+
+def test_a_data_directory_in_use_is_refused_saying_what_to_do(tmp_path: Path) -> None:
+    with running_service(tmp_path) as service:
+        result = run("serve", "--port", str(free_port()), "--data-dir", str(tmp_path))
+        assert_refused(result, str(tmp_path), "in use", "--data-dir")
+        assert service.request("GET", "/readyz").status == 200
+
+
+def test_a_wrong_setting_is_one_line_naming_it(tmp_path: Path) -> None:
+    assert_refused(run("serve", EVENT_STREAM_PORT="http"), "port")
+    assert_refused(run("serve", EVENT_STREAM_PROT="1"), "EVENT_STREAM_PROT")
+    config = tmp_path / "config.yaml"
+    config.write_text("flush: {rows: 0}\n")
+    assert_refused(run("serve", "--config", str(config)), "flush.rows")
+    assert_refused(run("serve", "--workers", "2"), "clickhouse_url")
+
+
+def test_help_is_everywhere() -> None:
+    for command in ((), ("serve",), ("load",), ("generate",)):
+        result = run(*command, "--help")
+        assert result.returncode == 0
+        assert "Usage" in result.stdout
+
+
+def test_events_sent_before_the_stop_are_there_after_the_next_start(
+    new_service: Callable[..., Service],
+) -> None:
+    # Flushed by the stop alone: the age at which it is due otherwise is never reached.
+    service = new_service(EVENT_STREAM_FLUSH__SECONDS="3600")
+    service.start()
+    for index in range(50):
+        assert post(service, "/events", event("stop", id=str(index))).status == 201
+    assert service.stop() == 0
+    service.start()
+    assert count(service, "stop") == 50
+    assert service.stop() == 0
+
+
+def test_a_stop_under_load_loses_nothing_that_was_acknowledged(
+    new_service: Callable[..., Service],
+) -> None:
+    service = new_service()
+    service.start()
+    acknowledged: list[str] = []
+
+    def send(worker: int) -> None:
+        for index in range(100_000):
+            try:
+                reply = post(service, "/events", event("load", id=f"{worker}-{index}"))
+            except urllib3.exceptions.HTTPError:
+                return
+            if reply.status != 201:
+                assert reply.status == 503
+                return
+            acknowledged.append(reply.json()["id"])
+
+    with ThreadPoolExecutor(8) as threads:
+        senders = [threads.submit(send, worker) for worker in range(8)]
+        while len(acknowledged) < 500:
+            time.sleep(0.01)
+        assert service.stop() == 0
+        for sender in senders:
+            sender.result()
+    service.start()
+    assert count(service, "load") >= len(acknowledged)
+    assert service.stop() == 0
+
+
+def test_a_killed_worker_comes_back(new_service: Callable[..., Service]) -> None:
+    service = new_service()
+    service.start()
+    [_, victim, *_] = service.pids()
+    os.kill(victim, signal.SIGKILL)
+    deadline_s = time.monotonic() + 20
+    while time.monotonic() < deadline_s:
+        try:
+            if victim not in service.pids() and post(service, "/events", event("k")).status == 201:
+                break
+        except urllib3.exceptions.HTTPError:
+            continue
+    assert count(service, "k") == 1
+    assert service.stop() == 0
+
+
+def test_a_reload_keeps_the_service(new_service: Callable[..., Service]) -> None:
+    service = new_service()
+    service.start()
+    before = service.pids()[1:]
+    assert post(service, "/events", event("hup", id="before")).status == 201
+    service.process.send_signal(signal.SIGHUP)
+    deadline_s = time.monotonic() + 30
+    while set(before) & set(service.pids()) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert not set(before) & set(service.pids())
+    wait_ready(service, deadline_s)
+    assert post(service, "/events", event("hup", id="after")).status == 201
+    assert count(service, "hup") == 2
+    assert service.stop() == 0
+
+
+def test_workers_end_when_their_parent_is_killed(new_service: Callable[..., Service]) -> None:
+    service = new_service()
+    service.start()
+    assert post(service, "/events", event("orphan", id="1")).status == 201
+    parent, *workers = service.pids()
+    os.kill(parent, signal.SIGKILL)
+    service.process.wait(10)
+    deadline_s = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    service.start()
+    assert count(service, "orphan") == 1
+    assert service.stop() == 0
+
+
+def test_a_service_without_its_server_takes_events_and_stores_them_when_it_comes(
+    tmp_path: Path,
+) -> None:
+    with fake_clickhouse(tmp_path / "unused") as url:
+        pass  # a port at which nothing answers any more
+    port = int(url.rpartition(":")[2])
+    service = Service(tmp_path / "data", "--clickhouse-url", url)
+    with pytest.raises(RuntimeError, match="not ready"):
+        service.start(wait_s=8)
+    assert service.request("GET", "/livez").status == 200
+    ready = service.request("GET", "/readyz")
+    assert (ready.status, ready.json()["checks"]["storage"]) == (503, "failed")
+    assert service.request("GET", "/events/metrics?event_name=late").status == 503
+    assert post(service, "/events", event("late", id="1")).status == 201
+    with fake_clickhouse(tmp_path / "server", port=port):
+        wait_ready(service, time.monotonic() + 60)
+        assert metrics(service, "late")["total_count"] == 1
+        assert service.stop() == 0
