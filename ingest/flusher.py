@@ -20,7 +20,8 @@ from ingest.ledger import Ledger
 from ingest.ring_buffer import RingBuffer
 from storage.errors import StorageError, TransientError
 
-RETRY_WAIT_MIN_S, RETRY_WAIT_MAX_S = 0.2, 30.0
+RETRY_WAITS_S = (0.2, 30.0)
+"""Between attempts: the first wait and the longest; every one is jittered by the first."""
 
 log = structlog.get_logger()
 
@@ -53,6 +54,7 @@ class Flusher:
         bytes: int,  # noqa: A002
         age_s: float,
         clock: Callable[[], float],
+        retry_waits_s: tuple[float, float] = RETRY_WAITS_S,
     ) -> None:
         """rows, bytes, age_s: at which a flush is due. stream_id: unique to this process, so that
         its tokens are; clock: monotonic, in seconds."""
@@ -63,6 +65,7 @@ class Flusher:
         self._stream_id = stream_id
         self._rows, self._bytes, self._age_s = rows, bytes, age_s
         self._clock = clock
+        self._retry_waits_s = retry_waits_s
         self._rows_per_s = 0.0
         self._healthy = True
         self._opened = threading.Event()
@@ -142,8 +145,11 @@ class Flusher:
 
     def _persist(self, attempt: Callable[[], None]) -> None:
         """Call `attempt` until it succeeds; raises RetryError when abandoned."""
+        first_s, longest_s = self._retry_waits_s
         for retry in tenacity.Retrying(
-            wait=tenacity.wait_exponential_jitter(RETRY_WAIT_MIN_S, RETRY_WAIT_MAX_S),
+            wait=tenacity.wait_exponential_jitter(
+                multiplier=first_s, max=longest_s, jitter=first_s
+            ),
             sleep=tenacity.sleep_using_event(self._abandon),
             stop=tenacity.stop_when_event_set(self._abandon),
         ):

@@ -1,0 +1,41 @@
+"""Storage behind one interface: the embedded engine, and a server that speaks HTTP."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from ingest.columns import TABLE_SCHEMA
+from storage.client import connect, embedded_dsn, prepare_embedded
+from storage.migrations import migrate
+from storage.schema import EVENTS_TABLE
+from tests.end_to_end.conftest import fake_clickhouse
+
+
+@pytest.fixture(scope="session", params=["embedded", "server"])
+def dsn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    data_dir = tmp_path_factory.mktemp("storage")
+    if request.param == "embedded":
+        # The engine takes one directory in the life of a process.
+        prepare_embedded(data_dir)
+        yield embedded_dsn(data_dir)
+    else:
+        with fake_clickhouse(data_dir) as url:
+            yield url
+
+
+@pytest.fixture
+def connected(dsn: str) -> Iterator[Callable[[], Client]]:
+    """Makes clients of a database with an empty events table."""
+    made: list[Client] = []
+
+    def open_client() -> Client:
+        client = connect(dsn)
+        made.append(client)
+        migrate(client, TABLE_SCHEMA, embedded=dsn.startswith("chdb"))
+        return client
+
+    open_client().command(f"TRUNCATE TABLE {EVENTS_TABLE}")
+    yield open_client
+    for client in made:
+        client.close()

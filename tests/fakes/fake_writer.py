@@ -1,0 +1,40 @@
+"""A fake writer: keeps what it is given, and fails when it is told to."""
+
+import threading
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from storage.errors import StorageError
+
+
+@dataclass
+class FakeWriter:
+    """failures: what the next attempts raise, in order; down: every attempt raises it."""
+
+    failures: list[StorageError] = field(default_factory=list)
+    down: StorageError | None = None
+    attempts: list[tuple[str, pa.Table]] = field(default_factory=list)
+    stored: list[tuple[str, pa.Table]] = field(default_factory=list)
+    opened: int = 0
+    closed: bool = False
+    attempted: threading.Event = field(default_factory=threading.Event)
+
+    def open(self) -> None:
+        self.opened += 1
+        self._fail()
+
+    def write(self, rows: pa.Table, *, token: str) -> None:
+        self.attempts.append((token, rows))
+        self.attempted.set()
+        self._fail()
+        self.stored.append((token, rows))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _fail(self) -> None:
+        if self.down is not None:
+            raise self.down
+        if self.failures:
+            raise self.failures.pop(0)

@@ -1,0 +1,112 @@
+"""Decoding and validation: nothing crashes, nothing is coerced, and both paths agree."""
+
+import json
+
+import pyarrow as pa
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ingest.columnar import parse_lines, parse_list
+from ingest.columns import EVENT_TYPE
+from ingest.decode import Decoded, decode
+from ingest.errors import PayloadError
+from ingest.validate import Batch, events_of, validate
+from tests.property.strategies import EVENTS, JSON, spoiled_events
+
+PIECES = [b",", b"}", b"]", b'"', b"\\", b"\\ud800", b"1e999", b"\x00", b"\xff"]
+
+
+def to_json(value: object) -> bytes:
+    """Unlike orjson's, with integers of any size."""
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def parse_slowly(body: bytes) -> Batch:
+    decoded = decode(body)
+    return validate(Decoded(events_of(decoded.value), decoded.flawed))
+
+
+def assert_same(fast: Batch, slow: Batch) -> None:
+    assert not slow.rejected
+    assert fast.size == slow.size
+    assert list(fast.client_ids) == list(slow.client_ids)
+    assert list(fast.times_us) == list(slow.times_us)
+    expected = pa.array(slow.events, EVENT_TYPE)
+    assert fast.events.equals(expected) or fast.events.to_pylist() == expected.to_pylist()
+    if None in fast.client_ids:
+        assert fast.raw == slow.raw
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=5))
+def test_valid_events_pass_both_paths_with_the_same_result(events: list) -> None:
+    body = to_json({"events": events})
+    fast, slow = parse_list(body), parse_slowly(body)
+    assert fast is not None
+    assert_same(fast, slow)
+    lines = parse_lines(b"\n".join(map(to_json, events)))
+    assert lines is not None
+    assert_same(lines, slow)
+
+
+@given(st.lists(EVENTS | spoiled_events() | JSON, min_size=1, max_size=3))
+@example([{"name": "a", "channel_type": "web", "event_params": [None]}])
+@example([{"name": "a", "channel_type": "web", "items": [None]}])
+@example([{"name": "a", "channel_type": "web", "timestamp": 1.0}])
+@example([{"name": "a", "channel_type": "web", "timestamp": 10_413_792_000}])
+def test_the_fast_path_accepts_nothing_that_the_slow_one_refuses(events: list) -> None:
+    body = to_json(events)
+    fast = parse_list(body)
+    if fast is not None:
+        assert_same(fast, parse_slowly(body))
+
+
+@given(EVENTS, st.data())
+def test_the_fast_path_accepts_no_body_that_is_not_json(event: dict, data: st.DataObject) -> None:
+    body = bytearray(to_json({"events": [event]}))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(body) - 1))
+        piece = data.draw(
+            st.binary(max_size=2)
+            | st.sampled_from(
+                [b",", b"}", b"]", b'"', b"\\", b"\\ud800", b"1e999", b"\x00", b"\xff"]
+            )
+        )
+        body[at : at + data.draw(st.integers(0, 2))] = piece
+    fast = parse_list(bytes(body))
+    if fast is not None:
+        assert_same(fast, parse_slowly(bytes(body)))
+
+
+@given(st.binary(max_size=60) | JSON.map(to_json))
+def test_any_body_is_read_or_refused_as_a_payload(body: bytes) -> None:
+    try:
+        batch = parse_slowly(body)
+    except PayloadError:
+        return
+    assert len(batch.events) <= batch.size
+
+
+@given(st.lists(EVENTS | spoiled_events() | JSON, max_size=4))
+def test_every_event_is_accepted_or_rejected_with_its_index(events: list) -> None:
+    batch = parse_slowly(to_json(events))
+    assert sorted([*batch.indexes, *(e.index for e in batch.rejected)]) == list(range(len(events)))
+    assert all(error.message for error in batch.rejected)
+
+
+def present(value: object) -> object:
+    """Without what is absent: null and, as in a column, the empty list of an absent one."""
+    if isinstance(value, dict):
+        return {k: present(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [present(item) for item in value]
+    return value
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=3))
+def test_what_is_accepted_reaches_arrow_unchanged(events: list) -> None:
+    batch = parse_slowly(to_json(events))
+    in_arrow = pa.array(batch.events, EVENT_TYPE).to_pylist()
+    for event, stored in zip(events, in_arrow, strict=True):
+        sent = {k: v for k, v in event.items() if k not in ("id", "date")}
+        stored.pop("date")
+        assert present(stored) == present(sent)

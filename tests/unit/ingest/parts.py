@@ -1,0 +1,54 @@
+"""The ingest pipeline from identified events to the buffer, for tests of its parts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from ingest.clock import Clock
+from ingest.committer import Commit, Committer
+from ingest.dedup import DedupWindow
+from ingest.flusher import Flusher
+from ingest.ingestor import Ingestor
+from ingest.instruments import FlushInstruments
+from ingest.ledger import Ledger
+from ingest.ring_buffer import RingBuffer
+from tests.fakes.fake_writer import FakeWriter
+
+
+class Parts:
+    def __init__(self, *, rows_max: int = 1000, commit_rows: int = 512, wait_s: float = 0) -> None:
+        self.clock = Clock()
+        self.ledger = Ledger()
+        self.ring = RingBuffer(
+            slots_max=100, rows_max=rows_max, bytes_max=1 << 30, clock=self.clock.monotonic_s
+        )
+        self.dedup: DedupWindow[Commit] = DedupWindow(ids_max=1000)
+        self.committer = Committer(
+            ring=self.ring,
+            dedup=self.dedup,
+            ledger=self.ledger,
+            wait_s=wait_s,
+            rows_max=commit_rows,
+            retry_after_s=lambda: 7,
+        )
+        self.ingestor = Ingestor(committer=self.committer, ledger=self.ledger, clock=self.clock)
+        self.registry = CollectorRegistry()
+
+    def flusher(self, writer: FakeWriter, *, rows: int = 10, age_s: float = 3600) -> Flusher:
+        return Flusher(
+            ring=self.ring,
+            writer=writer,
+            ledger=self.ledger,
+            observer=FlushInstruments(self.registry),
+            stream_id="stream",
+            rows=rows,
+            bytes=1 << 30,
+            age_s=age_s,
+            clock=self.clock.monotonic_s,
+            retry_waits_s=(0.001, 0.01),
+        )
+
+
+def events(count: int, **fields: Any) -> Sequence[dict[str, Any]]:
+    return [{"name": "e", "channel_type": "web", "id": f"id-{i}", **fields} for i in range(count)]
