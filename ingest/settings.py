@@ -171,4 +171,8 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"Setting {name} is not known"
     message = first["msg"].removeprefix("Value error, ")
-    return f"Setting {name}: {message} (is {first['input']!r})" if name else f"Setting {message}"
+    if not name:
+        return f"Setting {message}"
+    # A URL may hold a password.
+    given = "" if name == "clickhouse_url" else f" (is {first['input']!r})"
+    return f"Setting {name}: {message}{given}"

@@ -1,0 +1,87 @@
+"""Bodies at the ASGI level: cut off, too large, too slow, smuggled."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import falcon.asgi
+import pytest
+
+from ingest import http_errors
+from ingest.body import BodyErrors, BodyGuard
+from ingest.routes import build_routes
+
+HEADERS = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+
+
+class Echo:
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        resp.media = {"bytes": len(await req.stream.read())}
+
+
+def status_of(
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    stalls: bool = False,
+) -> int:
+    """The status of a request whose body arrives as `messages`."""
+    app = build_routes(
+        routes={"/": Echo()}, static={}, statuses=http_errors.STATUSES, middleware=[BodyErrors()]
+    )
+    guard = BodyGuard(app, bytes_max=100, timeout_s=0.05)
+    left = list(messages)
+    statuses = []
+
+    async def receive() -> Mapping[str, Any]:
+        if not left and stalls:
+            await asyncio.sleep(3600)
+        return left.pop(0) if left else {"type": "http.disconnect"}
+
+    async def send(message: Mapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
+        "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"", "root_path": "",
+        "scheme": "http", "headers": [*HEADERS, *headers], "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80), "state": {},
+    }  # fmt: skip
+    asyncio.run(guard(scope, receive, send))
+    [status] = statuses
+    return int(status)
+
+
+def part(data: bytes, *, more: bool) -> dict[str, Any]:
+    return {"type": "http.request", "body": data, "more_body": more}
+
+
+def test_a_whole_body_in_parts_is_passed_on() -> None:
+    assert status_of([part(b"a" * 50, more=True), part(b"b" * 50, more=False)]) == 200
+
+
+def test_a_client_that_goes_away_has_sent_nothing() -> None:
+    assert status_of([part(b"{}", more=True), {"type": "http.disconnect"}]) == 400
+    assert status_of([{"type": "http.disconnect"}]) == 400
+
+
+def test_a_body_over_the_limit_is_refused_however_it_arrives() -> None:
+    assert status_of([part(b"a" * 101, more=False)]) == 413
+    assert status_of([part(b"a" * 60, more=True)] * 5) == 413
+    assert status_of([part(b"", more=False)], headers=[(b"content-length", b"101")]) == 413
+    assert status_of([part(b"", more=False)], headers=[(b"content-length", b"9" * 40)]) == 413
+
+
+def test_a_body_that_does_not_come_in_time_is_refused() -> None:
+    assert status_of([part(b"{", more=True)], stalls=True) == 408
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [[(b"content-length", b"2"), (b"transfer-encoding", b"chunked")],
+     [(b"content-length", b"2"), (b"content-length", b"2")],
+     [(b"content-length", b"-2")], [(b"content-length", b"two")]],
+)  # fmt: skip
+def test_an_ambiguous_length_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
+    assert status_of([part(b"{}", more=False)], headers=headers) == 400
