@@ -1,0 +1,129 @@
+"""House rules: who may import whom, who may read the environment, and what must be documented."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+
+from ingest import http_errors
+from ingest.instruments import BooksCollector, FlushInstruments, RequestInstruments
+from ingest.ledger import Ledger
+from ingest.ring_buffer import RingBuffer
+from ingest.settings import ENV_PREFIX, Settings
+from metrics_api import errors as query_errors
+from storage import errors as storage_errors
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("ingest", "storage", "metrics_api", "bench")
+SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("**/*.py"))]
+COMPOSITION_ROOT = ROOT / "ingest" / "app.py"
+LINES_MAX = 250
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def documentation(name: str) -> str:
+    return (ROOT / "docs" / name).read_text()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    forbidden = {
+        "storage": {"ingest", "metrics_api", "bench", "falcon", "granian"},
+        "metrics_api": {"ingest", "bench", "granian"},
+        "ingest": {"metrics_api", "bench"},
+        "bench": {"ingest", "metrics_api", "storage", "clickhouse_connect"},
+    }[package]
+    if path == COMPOSITION_ROOT:
+        forbidden = {"bench"}
+    if path.name == "cli.py":
+        forbidden = forbidden - {"bench"}
+    tops = {name.partition(".")[0] for name in imports(path)}
+    assert not tops & forbidden
+    if path.name != "server.py":
+        assert "granian" not in tops
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_are_short_and_say_what_they_are_for(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= LINES_MAX
+    assert ast.get_docstring(ast.parse(text))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_settings_read_the_environment(path: Path) -> None:
+    if path.relative_to(ROOT).parts[0] == "bench" or path.name == "settings.py":
+        return
+    assert not re.search(r"\bos\.(environ|getenv)", path.read_text())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_lint_exception_names_its_rule(path: Path) -> None:
+    for line in path.read_text().splitlines():
+        assert not re.search(r"# (noqa|type: ignore)\s*$", line)
+
+
+def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from settings(kind, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field.default
+
+
+def test_every_setting_is_documented_with_its_variable_and_default() -> None:
+    text = documentation("configuration.md")
+    for name, default in settings(Settings):
+        variable = ENV_PREFIX + name.upper().replace(".", "__")
+        [row] = [line for line in text.splitlines() if line.startswith(f"| `{name}` ")]
+        assert f"`{variable}`" in row
+        if default is not None and not isinstance(default, Path):
+            assert re.search(rf"\b{re.escape(str(default))}\b", row.replace(",", "")), row
+
+
+def test_every_instrument_is_documented() -> None:
+    registry = CollectorRegistry()
+    FlushInstruments(registry)
+    RequestInstruments(registry)
+    ring = RingBuffer(slots_max=1, rows_max=1, bytes_max=1, clock=lambda: 0.0)
+    registry.register(BooksCollector(ledger=Ledger(), ring=ring))
+    text = documentation("operations.md")
+    for family in registry.collect():
+        suffix = "_total" if family.type == "counter" else ""
+        assert f"`{family.name}{suffix}`" in text
+
+
+def test_every_error_has_a_status_that_is_documented() -> None:
+    text = documentation("http-api.md")
+    for status in {*http_errors.STATUSES.values(), *query_errors.STATUSES.values()}:
+        assert re.search(rf"^\| {status} \|", text, re.MULTILINE), status
+
+
+def test_every_error_of_a_request_has_a_status() -> None:
+    from ingest.errors import IngestError
+
+    def subclasses(kind: type) -> Iterator[type]:
+        for child in kind.__subclasses__():
+            yield child
+            yield from subclasses(child)
+
+    assert set(subclasses(IngestError)) == set(http_errors.STATUSES)
+    assert set(subclasses(query_errors.QueryError)) == set(query_errors.STATUSES)
+
+
+def test_no_storage_code_is_in_two_classes() -> None:
+    assert not set(storage_errors.PAUSING_CODES) & set(storage_errors.PERMANENT_CODES)
