@@ -1,0 +1,112 @@
+"""Raw sockets: cut off, malformed, ambiguous or slow uploads store nothing and harm nobody."""
+
+import socket
+import time
+from collections.abc import Callable
+
+import orjson
+import pytest
+
+from bench.service import HOST, Service
+from tests.end_to_end.api import count, event, post
+
+HEAD = b"POST /events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+def exchange(service: Service, *parts: bytes, half_close: bool = False) -> bytes:
+    """What comes back until the service closes the connection or falls silent for 2 s."""
+    with socket.create_connection((HOST, service.port), timeout=2) as connection:
+        for part in parts:
+            connection.sendall(part)
+        if half_close:
+            connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        try:
+            while data := connection.recv(65_536):
+                answer += data
+        except (TimeoutError, ConnectionError):
+            pass
+        return answer
+
+
+def status(answer: bytes) -> int | None:
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else None
+
+
+def body_of(name: str) -> bytes:
+    return orjson.dumps(event(name, id=name))
+
+
+def test_an_upload_cut_off_before_its_length_stores_nothing(service: Service) -> None:
+    # What has arrived is a whole event: only the length tells that more was meant to come.
+    body = body_of("cut_length")
+    head = HEAD + b"Content-Length: %d\r\n\r\n" % (len(body) + 1)
+    assert status(exchange(service, head + body, half_close=True)) in (None, 400)
+    assert count(service, "cut_length") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "tail"),
+    [("no_end", b""), ("bad_size", b"zz\r\n"), ("short_chunk", b"10\r\nabc"),
+     ("no_last_crlf", b"0\r\n")],
+)  # fmt: skip
+def test_a_chunked_upload_without_its_proper_end_stores_nothing(
+    service: Service, name: str, tail: bytes
+) -> None:
+    body = body_of(name)
+    chunk = b"%x\r\n%b\r\n" % (len(body), body)
+    head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert status(exchange(service, head, chunk + tail, half_close=True)) in (None, 400)
+    assert count(service, name) == 0
+
+
+def test_a_whole_chunked_upload_is_stored(service: Service) -> None:
+    body = body_of("chunked")
+    chunks = b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (5, body[:5], len(body) - 5, body[5:])
+    answer = exchange(service, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    assert status(answer) == 201
+    assert count(service, "chunked") == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n", b"Content-Length: 1\r\n" * 2],
+    ids=["length and chunks", "two lengths"],
+)
+def test_an_ambiguous_length_is_refused(service: Service, headers: bytes) -> None:
+    body = body_of("smuggled")
+    headers = headers % len(body) if b"%d" in headers else headers
+    answer = exchange(service, HEAD + headers + b"\r\n" + body, half_close=True)
+    assert status(answer) in (None, 400)
+    assert count(service, "smuggled") == 0
+
+
+def test_ten_megabytes_of_brackets_and_a_body_over_the_limit_are_refused(service: Service) -> None:
+    assert post(service, "/events", body=b"[" * 10_000_000).status == 400
+    assert post(service, "/events/batch", body=b"[" * 10_000_000).status == 400
+    assert post(service, "/events/batch", body=b" " * (16 << 20) + b"[]").status == 413
+    many = [event("many")] * 10_001
+    assert post(service, "/events/batch", many).status == 413
+    assert count(service, "many") == 0
+
+
+def test_slow_bodies_end_at_their_deadline_and_hold_up_nobody(
+    new_service: Callable[..., Service],
+) -> None:
+    service = new_service(EVENT_STREAM_LIMITS__BODY_SECONDS="1.5")
+    service.start()
+    slow = []
+    for _ in range(200):
+        connection = socket.create_connection((HOST, service.port), timeout=10)
+        connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+        slow.append(connection)
+    started_s = time.monotonic()
+    for index in range(20):
+        assert post(service, "/events", event("beside", id=str(index))).status == 201
+    assert time.monotonic() - started_s < 2
+    for connection in slow:
+        assert status(connection.recv(4096)) == 408
+        connection.close()
+    assert time.monotonic() - started_s < 8
+    assert count(service, "beside") == 20
+    assert service.stop() == 0
