@@ -18,7 +18,14 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_ERROR_KEY = "event_stream.body_error"
+_BODY_KEY, _ERROR_KEY = "event_stream.body", "event_stream.body_error"
+_EMPTY = {"type": "http.request", "body": b"", "more_body": False}
+
+
+def body_of(req: Request) -> bytes:
+    """The request's whole body; PERF: Falcon's stream over the same bytes takes 5 µs."""
+    body: bytes = req.scope[_BODY_KEY]
+    return body
 
 
 class BodyGuard:
@@ -33,23 +40,27 @@ class BodyGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = b""
         try:
-            self._check_headers(scope["headers"])
-            body = await self._read(receive)
+            length = self._length(scope["headers"])
+            scope[_BODY_KEY] = await self._read(receive, length)
         except IngestError as error:
             scope[_ERROR_KEY] = error
-        messages = [{"type": "http.request", "body": body, "more_body": False}]
+        is_first = True
 
-        async def replay() -> Mapping[str, Any]:
-            return messages.pop() if messages else await receive()
+        async def emptied() -> Mapping[str, Any]:
+            nonlocal is_first
+            if is_first:
+                is_first = False
+                return _EMPTY
+            return await receive()
 
-        await self._app(scope, replay, send)
+        await self._app(scope, emptied, send)
 
-    def _check_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+    def _length(self, headers: list[tuple[bytes, bytes]]) -> int | None:
+        """The Content-Length, if there is one."""
         lengths = [value for name, value in headers if name == b"content-length"]
         if not lengths:
-            return
+            return None
         if len(lengths) > 1 or any(name == b"transfer-encoding" for name, _ in headers):
             # Two parties that disagree about where the body ends can be made to smuggle requests.
             raise PayloadError("Send either Content-Length or Transfer-Encoding, and only once")
@@ -57,8 +68,9 @@ class BodyGuard:
             raise PayloadError("Content-Length must be a number")
         if len(lengths[0]) > 18 or int(lengths[0]) > self._bytes_max:
             raise self._too_large()
+        return int(lengths[0])
 
-    async def _read(self, receive: Receive) -> bytes:
+    async def _read(self, receive: Receive, length: int | None) -> bytes:
         # PERF: a timer and a cancellation, as asyncio.timeout has them, without the 8 µs of its
         # bookkeeping, which is a tenth of a small request.
         task = asyncio.current_task()
@@ -72,7 +84,7 @@ class BodyGuard:
 
         timer = asyncio.get_running_loop().call_later(self._timeout_s, cancel)
         try:
-            return await self._read_parts(receive)
+            return await self._read_parts(receive, length)
         except asyncio.CancelledError:
             if not late:
                 raise
@@ -83,7 +95,7 @@ class BodyGuard:
         finally:
             timer.cancel()
 
-    async def _read_parts(self, receive: Receive) -> bytes:
+    async def _read_parts(self, receive: Receive, length: int | None) -> bytes:
         body = b""
         parts: bytearray | None = None
         while True:
@@ -97,9 +109,12 @@ class BodyGuard:
                 # Not bytes + bytes: that would copy all of it for every part.
                 parts = bytearray(body) if parts is None else parts
                 parts += part
-            if len(body if parts is None else parts) > self._bytes_max:
+            size = len(body if parts is None else parts)
+            if size > self._bytes_max:
                 raise self._too_large()
-            if not message.get("more_body"):
+            # PERF: when the promised length is there, the message that says so would cost another
+            # turn through the server's threads.
+            if size == length or not message.get("more_body"):
                 return body if parts is None else bytes(parts)
 
     def _too_large(self) -> TooLargeError:

@@ -6,6 +6,7 @@ import falcon
 import orjson
 from falcon.asgi import Request, Response
 
+from ingest.body import body_of
 from ingest.errors import PayloadError
 from ingest.ingestor import Ingestor
 from ingest.parse import JSON_TYPES, Parser
@@ -23,7 +24,7 @@ class EventResource:
         self._ingestor = ingestor
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        batch = await self._parser.parse_event(await req.stream.read(), **_content(req))
+        batch = await self._parser.parse_event(body_of(req), **_content(req))
         receipt = await self._ingestor.ingest(
             batch, idempotency_key=_idempotency_key(req), partial=False
         )
@@ -43,7 +44,7 @@ class BatchResource:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         partial = _boolean(req, "partial")
-        batch = await self._parser.parse_events(await req.stream.read(), **_content(req))
+        batch = await self._parser.parse_events(body_of(req), **_content(req))
         receipt = await self._ingestor.ingest(
             batch, idempotency_key=_idempotency_key(req), partial=partial
         )

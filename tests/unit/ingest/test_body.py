@@ -8,7 +8,7 @@ import falcon.asgi
 import pytest
 
 from ingest import http_errors
-from ingest.body import BodyErrors, BodyGuard
+from ingest.body import BodyErrors, BodyGuard, body_of
 from ingest.routes import build_routes
 
 HEADERS = [(b"host", b"localhost"), (b"content-type", b"application/json")]
@@ -16,7 +16,7 @@ HEADERS = [(b"host", b"localhost"), (b"content-type", b"application/json")]
 
 class Echo:
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        resp.media = {"bytes": len(await req.stream.read())}
+        resp.media = {"bytes": len(body_of(req))}
 
 
 def status_of(
@@ -59,6 +59,12 @@ def part(data: bytes, *, more: bool) -> dict[str, Any]:
 
 def test_a_whole_body_in_parts_is_passed_on() -> None:
     assert status_of([part(b"a" * 50, more=True), part(b"b" * 50, more=False)]) == 200
+
+
+def test_a_body_of_its_promised_length_needs_no_more_said() -> None:
+    length = [(b"content-length", b"4")]
+    assert status_of([part(b"ab", more=True), part(b"cd", more=True)], headers=length) == 200
+    assert status_of([part(b"ab", more=True)], headers=length) == 400
 
 
 def test_a_client_that_goes_away_has_sent_nothing() -> None:
