@@ -1,6 +1,8 @@
 """The composition root: the one place that knows every part and joins them."""
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import prometheus_client
@@ -20,12 +22,14 @@ from ingest.freshness import LocalFreshness, ServiceFreshness
 from ingest.health import LiveResource, ReadyResource
 from ingest.ingestor import Ingestor
 from ingest.instruments import BooksCollector, FlushInstruments, RequestInstruments
+from ingest.journal import Journal
 from ingest.ledger import Ledger
 from ingest.lifespan import Lifespan
 from ingest.openapi import openapi_document
 from ingest.parse import Parser
 from ingest.peers import Peers
-from ingest.resources import BatchResource, EventResource
+from ingest.recovery import Adopter, claim_wal, replay
+from ingest.resources import Acks, BatchResource, EventResource
 from ingest.ring_buffer import RingBuffer
 from ingest.routes import build_routes
 from ingest.settings import Settings
@@ -37,9 +41,24 @@ from storage.client import connect, embedded_dsn, prepare_embedded
 from storage.migrations import migrate
 from storage.reader import Reader
 from storage.schema import EVENTS_TABLE
+from storage.wal import Recovered, Wal
 from storage.writer import Writer
 
 RETRY_AFTER_MAX_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Pipeline:
+    """From a valid batch to the table."""
+
+    ingestor: Ingestor
+    committer: Committer
+    journal: Journal
+    ring: RingBuffer
+    flusher: Flusher
+    dedup: DedupWindow[Commit]
+    wal: Wal | None
+    adopter: Adopter | None
 
 
 def create_app(
@@ -52,60 +71,28 @@ def create_app(
     """One worker of the service, to be started by the ASGI lifespan.
 
     peers_dir: a directory shared by the workers of one service, None for a worker alone; drained:
-    called at the end of a shutdown that left nothing in the buffer.
+    called at the end of a shutdown that left nothing unstored.
     """
     clock = clock or Clock()
     registry = CollectorRegistry()
     prometheus_client.ProcessCollector(registry=registry)
     ledger = Ledger()
     limits = settings.limits
-
     dsn = settings.clickhouse_url or embedded_dsn(settings.data_dir)
-    embedded = settings.clickhouse_url is None
-    if embedded:
-        prepare_embedded(settings.data_dir)
-
-    def open_storage() -> Client:
-        client = connect(dsn)
-        migrate(client, TABLE_SCHEMA, embedded=embedded)
-        return client
-
-    ring = RingBuffer(
-        slots_max=settings.buffer.slots,
-        rows_max=settings.buffer.rows,
-        bytes_max=settings.buffer.bytes,
-        clock=clock.monotonic_s,
-    )
-    flusher = Flusher(
-        ring=ring,
-        writer=Writer(open_storage, EVENTS_TABLE),
-        ledger=ledger,
-        observer=FlushInstruments(registry),
-        stream_id=str(uuid_utils.uuid7()),
-        rows=settings.flush.rows,
-        bytes=settings.flush.bytes,
-        age_s=settings.flush.seconds,
-        clock=clock.monotonic_s,
-    )
-    committer = Committer(
-        ring=ring,
-        dedup=DedupWindow[Commit](ids_max=settings.dedup.ids),
-        ledger=ledger,
-        wait_s=settings.buffer.commit_ms / 1000,
-        rows_max=settings.buffer.commit_rows,
-        retry_after_s=lambda: min(RETRY_AFTER_MAX_S, max(1, round(flusher.drain_s()))),
-    )
-    ingestor = Ingestor(committer=committer, ledger=ledger, clock=clock)
-    parser = Parser(
-        decompressed_bytes_max=limits.decompressed_bytes, events_max=limits.events_per_request
-    )
+    pipeline = _build_pipeline(settings, dsn, registry=registry, ledger=ledger, clock=clock)
+    registry.register(BooksCollector(ledger=ledger, ring=pipeline.ring, wal=pipeline.wal))
     reader = Reader(
         lambda: connect(dsn),
         clients=settings.query.concurrency,
         timeout_s=settings.query.seconds,
     )
-
-    local = LocalFreshness(committer=committer, ring=ring, flusher=flusher, clock=clock)
+    local = LocalFreshness(
+        committer=pipeline.committer,
+        journal=pipeline.journal,
+        ring=pipeline.ring,
+        flusher=pipeline.flusher,
+        clock=clock,
+    )
 
     async def exposition() -> bytes:
         return generate_latest(registry)
@@ -115,31 +102,45 @@ def create_app(
     async def expositions() -> dict[int, bytes]:
         return {peers.number: await exposition(), **await peers.ask("scrape")}
 
+    async def warm() -> None:
+        recent = await reader.recent_ids(
+            seconds=settings.dedup.warm_seconds, limit=settings.dedup.ids
+        )
+        pipeline.dedup.remember(recent)
+
     lifespan = Lifespan(
-        ingestor=ingestor,
-        flusher=flusher,
+        ingestor=pipeline.ingestor,
+        journal=pipeline.journal,
+        flusher=pipeline.flusher,
         reader=reader,
         peers=peers,
+        adopter=pipeline.adopter,
+        warm=warm,
         shutdown_s=settings.shutdown_seconds,
         drained=drained,
     )
-    registry.register(BooksCollector(ledger=ledger, ring=ring))
-    metrics = MetricsResource(
-        reader=reader,
-        freshness=ServiceFreshness(local=local, peers=peers),
-        now_us=clock.now_us,
-        flush_timeout_s=settings.query.flush_seconds,
+    parser = Parser(
+        decompressed_bytes_max=limits.decompressed_bytes, events_max=limits.events_per_request
     )
+    acks = Acks(default=settings.ack.level, durable=pipeline.journal.durable)
+    checks = {
+        "storage": lambda: pipeline.flusher.healthy,
+        "log": lambda: pipeline.journal.healthy,
+        "accepting": lambda: lifespan.open,
+    }
     app = build_routes(
         routes={
-            "/events": EventResource(parser=parser, ingestor=ingestor),
-            "/events/batch": BatchResource(parser=parser, ingestor=ingestor),
-            "/events/metrics": metrics,
+            "/events": EventResource(parser=parser, ingestor=pipeline.ingestor, acks=acks),
+            "/events/batch": BatchResource(parser=parser, ingestor=pipeline.ingestor, acks=acks),
+            "/events/metrics": MetricsResource(
+                reader=reader,
+                freshness=ServiceFreshness(local=local, peers=peers),
+                now_us=clock.now_us,
+                flush_timeout_s=settings.query.flush_seconds,
+            ),
             "/metrics": ScrapeResource(expositions),
             "/livez": LiveResource(),
-            "/readyz": ReadyResource(
-                {"storage": lambda: flusher.healthy, "accepting": lambda: lifespan.open}
-            ),
+            "/readyz": ReadyResource(checks),
             **docs_routes(openapi_document(metrics_paths(), limits)),
         },
         static={STATIC_PATH: STATIC_DIR},
@@ -147,3 +148,63 @@ def create_app(
         middleware=[RequestInstruments(registry), BodyErrors(), lifespan],
     )
     return BodyGuard(app, bytes_max=limits.body_bytes, timeout_s=limits.body_seconds)
+
+
+def _build_pipeline(
+    settings: Settings, dsn: str, *, registry: CollectorRegistry, ledger: Ledger, clock: Clock
+) -> _Pipeline:
+    embedded = settings.clickhouse_url is None
+    if embedded:
+        prepare_embedded(settings.data_dir)
+
+    def open_storage() -> Client:
+        client = connect(dsn)
+        migrate(client, TABLE_SCHEMA, embedded=embedded)
+        return client
+
+    wal_root = settings.data_dir / "wal"
+    wal = claim_wal(wal_root, settings.wal) if settings.wal.enabled else None
+    recovered = wal.recover() if wal is not None else Recovered()
+    dedup = DedupWindow[Commit](ids_max=settings.dedup.ids)
+    ring = RingBuffer(
+        # An earlier process may have had more slots than this one is set to.
+        slots_max=settings.buffer.slots + len(recovered.backlog),
+        rows_max=settings.buffer.rows,
+        bytes_max=settings.buffer.bytes,
+        clock=clock.monotonic_s,
+    )
+    journal = Journal(ring=ring, wal=wal)
+    adopter = None
+    if wal is not None:
+        replay(wal, recovered, ring=ring, dedup=dedup, ledger=ledger)
+        adopter = Adopter(
+            wal_root, settings=settings.wal, own=wal, journal=journal, dedup=dedup, ledger=ledger
+        )
+    flusher = Flusher(
+        ring=ring,
+        writer=Writer(open_storage, EVENTS_TABLE),
+        ledger=ledger,
+        observer=FlushInstruments(registry),
+        wal=wal,
+        stream_id=wal.stream_id if wal is not None else str(uuid_utils.uuid7()),
+        rows=settings.flush.rows,
+        bytes=settings.flush.bytes,
+        age_s=settings.flush.seconds,
+        clock=clock.monotonic_s,
+    )
+    committer = Committer(
+        journal=journal,
+        dedup=dedup,
+        ledger=ledger,
+        wait_s=settings.buffer.commit_ms / 1000,
+        rows_max=settings.buffer.commit_rows,
+        retry_after_s=lambda: min(RETRY_AFTER_MAX_S, max(1, round(flusher.drain_s()))),
+    )
+    ingestor = Ingestor(
+        committer=committer,
+        ledger=ledger,
+        clock=clock,
+        stored=lambda: asyncio.wrap_future(flusher.stored()),
+        stored_timeout_s=settings.ack.stored_seconds,
+    )
+    return _Pipeline(ingestor, committer, journal, ring, flusher, dedup, wal, adopter)

@@ -70,6 +70,31 @@ RECORD_SCHEMA = pa.schema(
 )
 
 
+def conform(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A record batch that an earlier version wrote, with the fields that the event has now."""
+    if batch.schema.equals(RECORD_SCHEMA):
+        return batch
+    arrays = [
+        _conform(array, field.type) for array, field in zip(batch, RECORD_SCHEMA, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)
+
+
+def _conform(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if array.type.equals(kind):
+        return array
+    if pa.types.is_struct(kind):
+        children = [
+            _conform(array.field(field.name), field.type)
+            if array.type.get_field_index(field.name) >= 0
+            else pa.nulls(len(array), field.type)
+            for field in kind
+        ]
+        return pa.StructArray.from_arrays(children, fields=list(kind), mask=array.is_null())
+    values = _conform(array.values, kind.value_type)
+    return pa.ListArray.from_arrays(array.offsets, values, type=kind, mask=array.is_null())
+
+
 def _leaves(array: pa.Array, field: pa.Field) -> Iterator[tuple[pa.Field, Any]]:
     """The leaf columns of `array`; absent lists become empty ones, as Nested columns need."""
     if pa.types.is_struct(field.type):

@@ -1,12 +1,13 @@
-"""The committer: gathers requests for at most 2 ms into one record batch, and buffers it.
+"""The committer: gathers requests for at most 2 ms into one record batch, for the journal.
 
 One commit is one record batch, so that single events under load do not become record batches of one
-row. All requests in a commit share its fate: buffered together, or refused together.
+row. All requests in a commit share its fate: acknowledged together, or refused together.
 
 Belongs to the event loop; nothing in here waits.
 """
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -14,11 +15,11 @@ import pyarrow as pa
 
 from ingest.columns import EVENT_TYPE, RECORD_SCHEMA
 from ingest.dedup import DedupWindow
-from ingest.errors import BufferFullError
+from ingest.errors import BufferFullError, NotDurableError
 from ingest.event import Event
 from ingest.identity import Identities
+from ingest.journal import Journal
 from ingest.ledger import Ledger
-from ingest.ring_buffer import RingBuffer
 
 T = TypeVar("T")
 
@@ -26,9 +27,11 @@ T = TypeVar("T")
 class Commit:
     """Events on their way into the buffer, and who waits for them."""
 
-    def __init__(self, received_us: int) -> None:
-        """received_us: receive time of the first event, in µs since 1970."""
+    def __init__(self, received_us: int, *, durable: bool) -> None:
+        """received_us: receive time of the first event, in µs since 1970; durable: is acknowledged
+        once it is in the log."""
         self.received_us = received_us
+        self.durable = durable
         self.ids: list[str] = []
         self.event_times_us: list[int] = []
         self.key_times_us: list[int] = []
@@ -36,7 +39,7 @@ class Commit:
         self._events: list[Event] = []
         self._columns: pa.StructArray | None = None
         self.duplicates = 0
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[tuple[bool, asyncio.Future[None]]] = []
 
     def add(
         self,
@@ -61,16 +64,17 @@ class Commit:
         else:
             self._events += picked(events)
 
-    def join(self) -> asyncio.Future[None]:
-        """Done when the commit is; raises what it failed with."""
+    def join(self, *, durable: bool) -> asyncio.Future[None]:
+        """Done when the commit is, for this level of promise; raises what it failed with."""
         # A future for each waiter: one that is cancelled must not take the others with it.
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters.append((durable, waiter))
         return waiter
 
-    def finish(self, error: Exception | None) -> None:
-        for waiter in self._waiters:
-            if waiter.done():
+    def finish(self, error: Exception | None, *, durable: bool) -> None:
+        """Answer those who wait for this level."""
+        for level, waiter in self._waiters:
+            if level is not durable or waiter.done():
                 continue
             if error is None:
                 waiter.set_result(None)
@@ -93,7 +97,7 @@ class Committer:
     def __init__(
         self,
         *,
-        ring: RingBuffer,
+        journal: Journal,
         dedup: DedupWindow[Commit],
         ledger: Ledger,
         wait_s: float,
@@ -101,15 +105,15 @@ class Committer:
         retry_after_s: Callable[[], int],
     ) -> None:
         """wait_s: how long a commit gathers; rows_max: at how many events it no longer does;
-        retry_after_s: what to tell a client when the buffer is full."""
-        self._ring = ring
+        retry_after_s: what to tell a client when there is no room."""
+        self._journal = journal
         self._dedup = dedup
         self._ledger = ledger
         self._wait_s = wait_s
         self._rows_max = rows_max
         self._retry_after_s = retry_after_s
-        self._open: Commit | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._open: dict[bool, Commit] = {}
+        self._timers: dict[bool, asyncio.TimerHandle] = {}
 
     def submit(
         self,
@@ -117,64 +121,84 @@ class Committer:
         identities: Identities,
         *,
         received_us: int,
+        durable: bool,
     ) -> tuple[int, list[asyncio.Future[None]]]:
         """Put the events that are new into the open commit; a struct array is a commit of its own.
 
-        The events must be in flight in the ledger. Returns how many were new, and what to await
-        before any of them, duplicates included, may be acknowledged; awaiting raises
-        BufferFullError.
+        durable: to be acknowledged when they are in the log, not only in memory. The events must be
+        in flight in the ledger. Returns how many were new, and what to await before any of them,
+        duplicates included, may be acknowledged; awaiting raises IngestError.
         """
         alone = isinstance(events, pa.StructArray)
-        commit = None if alone else self._open
+        commit = None if alone else self._open.get(durable)
         if commit is None:
-            commit = Commit(received_us)
+            commit = Commit(received_us, durable=durable)
         fresh, shared = self._dedup.claim(identities.ids, commit)
         confirmed = len(events) - len(fresh) - sum(shared.values())
         if confirmed:
             self._ledger.settle("duplicate", confirmed)
         for owner, duplicates in shared.items():
             owner.duplicates += duplicates
-        waits = {owner: owner.join() for owner in shared}
+        waits = {owner: owner.join(durable=durable) for owner in shared}
         if fresh:
             commit.add(events, identities, fresh, received_us)
             if commit not in waits:
-                waits[commit] = commit.join()
+                waits[commit] = commit.join(durable=durable)
             if alone:
                 self._finish(commit)
-            elif self._open is None:
-                self._open = commit
-                self._timer = asyncio.get_running_loop().call_later(self._wait_s, self.seal)
+            elif durable not in self._open:
+                self._open[durable] = commit
+                loop = asyncio.get_running_loop()
+                self._timers[durable] = loop.call_later(self._wait_s, self._seal, durable)
             if not alone and len(commit.ids) >= self._rows_max:
-                self.seal()
+                self._seal(durable)
         return len(fresh), list(waits.values())
 
     def seal(self) -> None:
-        """Finish the open commit, if there is one."""
-        commit, self._open = self._open, None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if commit is not None:
-            self._finish(commit)
+        """Finish the open commits."""
+        for durable in list(self._open):
+            self._seal(durable)
+
+    def _seal(self, durable: bool) -> None:
+        self._timers.pop(durable).cancel()
+        self._finish(self._open.pop(durable))
 
     def _finish(self, commit: Commit) -> None:
-        """Buffer the commit or refuse it."""
-        error: Exception | None = None
+        """Hand the commit to the journal."""
         try:
-            batch = commit.record_batch()
-            if self._ring.append(batch, received_us=commit.received_us) is None:
-                error = BufferFullError(self._retry_after_s())
+            taken = self._journal.submit(
+                commit.record_batch(),
+                received_us=commit.received_us,
+                keep=not commit.durable,
+                done=functools.partial(self._settle, commit),
+            )
         except Exception as unexpected:  # whatever it is, the waiting requests must hear of it
-            error = unexpected
-        if error is None:
-            self._dedup.confirm(commit.ids)
-            self._ledger.accept(len(commit.ids))
-            self._ledger.settle("duplicate", commit.duplicates)
-        else:
-            self._dedup.release(commit.ids)
-            self._ledger.settle("refused", len(commit.ids) + commit.duplicates)
-        commit.finish(error)
+            self._refuse(commit, unexpected)
+            return
+        if not taken:
+            self._refuse(commit, BufferFullError(self._retry_after_s()))
+        elif not commit.durable:
+            commit.finish(None, durable=False)
+
+    def _settle(self, commit: Commit, error: Exception | None) -> None:
+        """The journal is done with the commit."""
+        if error is not None and commit.durable:
+            self._refuse(commit, NotDurableError())
+            return
+        self._dedup.confirm(commit.ids)
+        self._ledger.accept(len(commit.ids))
+        self._ledger.settle("duplicate", commit.duplicates)
+        commit.finish(None, durable=False)
+        commit.finish(None if error is None else NotDurableError(), durable=True)
+
+    def _refuse(self, commit: Commit, error: Exception) -> None:
+        self._dedup.release(commit.ids)
+        self._ledger.settle("refused", len(commit.ids) + commit.duplicates)
+        commit.finish(error, durable=False)
+        commit.finish(error, durable=True)
 
     def oldest_received_us(self) -> int | None:
-        """When the oldest event of the open commit was received, in µs since 1970."""
-        return self._open.received_us if self._open is not None else None
+        """When the oldest event that is not in the buffer yet was received, in µs since 1970."""
+        times = [commit.received_us for commit in self._open.values()]
+        pending = self._journal.oldest_received_us()
+        return min(times if pending is None else [*times, pending], default=None)

@@ -63,12 +63,20 @@ class DedupWindow(Generic[Owner]):
         """The claimed `ids` are safe: from now on they are duplicates."""
         self._settle(ids)
         self._young.update(ids)
-        if len(self._young) >= self._generation_ids_max:
-            self._old, self._young = self._young, set()
+        self._turn()
 
     def release(self, ids: Iterable[str]) -> None:
         """The claimed `ids` were not kept: the next to bring them is the first again."""
         self._settle(ids)
+
+    def remember(self, ids: Iterable[str]) -> None:
+        """`ids` are known to be safe, whoever brought them: they are duplicates from now on."""
+        self._young.update(ids)
+        self._turn()
+
+    def _turn(self) -> None:
+        if len(self._young) >= self._generation_ids_max:
+            self._old, self._young = self._young, set()
 
     def _settle(self, ids: Iterable[str]) -> None:
         for event_id in ids:

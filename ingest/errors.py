@@ -57,6 +57,26 @@ class BufferFullError(IngestError):
         self.retry_after_s = retry_after_s
 
 
+class NotDurableError(IngestError):
+    """The write-ahead log can't be written, so nothing can be promised; retry later."""
+
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__("The events could not be written to disk: retry later")
+
+
+class NotStoredError(IngestError):
+    """The events are durable, but storage did not take them in the time that `ack=stored` waits."""
+
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The events are safe, but storage has not taken them in time: retry to see if it has"
+        )
+
+
 class ShuttingDownError(IngestError):
     """The service is draining and takes no more events."""
 

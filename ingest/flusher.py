@@ -7,7 +7,8 @@ Invariants:
 """
 
 import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -15,10 +16,12 @@ import pyarrow as pa
 import structlog
 import tenacity
 
-from ingest.columns import to_columns
+from ingest.columns import conform, to_columns
 from ingest.ledger import Ledger
-from ingest.ring_buffer import RingBuffer
+from ingest.ring_buffer import RingBuffer, Slot
 from storage.errors import StorageError, TransientError
+from storage.wal import Wal, WalError
+from storage.wal_segment import DamagedError
 
 RETRY_WAITS_S = (0.2, 30.0)
 """Between attempts: the first wait and the longest; every one is jittered by the first."""
@@ -49,6 +52,7 @@ class Flusher:
         writer: Writes,
         ledger: Ledger,
         observer: FlushObserver,
+        wal: Wal | None,
         stream_id: str,
         rows: int,
         bytes: int,  # noqa: A002
@@ -56,8 +60,10 @@ class Flusher:
         clock: Callable[[], float],
         retry_waits_s: tuple[float, float] = RETRY_WAITS_S,
     ) -> None:
-        """rows, bytes, age_s: at which a flush is due. stream_id: unique to this process, so that
-        its tokens are; clock: monotonic, in seconds."""
+        """rows, bytes, age_s: at which a flush is due. wal: where spilled slots are read back and
+        stored ones forgotten; stream_id: unique to it, or to this process where there is none, so
+        that its tokens are; clock: monotonic, in seconds."""
+        self._wal = wal
         self._ring = ring
         self._writer = writer
         self._ledger = ledger
@@ -96,10 +102,16 @@ class Flusher:
 
     def flush(self) -> Future[None]:
         """Flush what is buffered now; the future is done when all of it is stored."""
+        return self._when_released(self._ring.request_flush)
+
+    def stored(self) -> Future[None]:
+        """Done when what is buffered now is stored; flushes nothing by itself."""
+        return self._when_released(lambda: self._ring.appended)
+
+    def _when_released(self, sequence: Callable[[], int]) -> Future[None]:
         future: Future[None] = Future()
         with self._waiting_lock:
-            sequence = self._ring.request_flush()
-            self._waiting.append((sequence, future))
+            self._waiting.append((sequence(), future))
         self._notify()
         return future
 
@@ -129,19 +141,50 @@ class Flusher:
         if not slots:
             return False
         started_s = self._clock()
-        table = to_columns([slot.batch for slot in slots])
-        token = f"{self._stream_id}-{slots[0].sequence}-{slots[-1].sequence}"
+        table = to_columns([batch for slot in slots if (batch := self._batch_of(slot)) is not None])
+        token = self._token(slots)
         self._persist(lambda: self._writer.write(table, token=token))
         rows = table.num_rows
         seconds = self._clock() - started_s
         # Half weight to the newest flush: follows a change within a few flushes.
         rate = rows / max(seconds, 1e-6)
         self._rows_per_s = (self._rows_per_s + rate) / 2 if self._rows_per_s else rate
+        self._checkpoint(slots)
         self._ring.release(slots)
         self._ledger.settle("stored", rows)
         self._observer.flushed(rows=rows, reason=reason, seconds=seconds)
         self._notify()
         return True
+
+    def _batch_of(self, slot: Slot) -> pa.RecordBatch | None:
+        if slot.batch is not None or slot.location is None:
+            return slot.batch
+        assert self._wal is not None
+        try:
+            return conform(self._wal.read(slot.location))
+        except (DamagedError, OSError) as error:
+            # It was whole when it was written or recovered: the disk has lost it since.
+            log.error("events in the log can't be read", rows=slot.rows, error=str(error))
+            self._ledger.settle("lost", slot.rows)
+            return None
+
+    def _token(self, slots: Sequence[Slot]) -> str:
+        """The same for the same rows, in this process and, as far as they are in the log, the next:
+        a sequence number of the log stands for the same rows for ever."""
+        logged = [slot.location.sequence for slot in slots if slot.location is not None]
+        if len(logged) == len(slots):
+            return f"{self._stream_id}-{logged[0]}-{logged[-1]}"
+        return f"{self._stream_id}-{uuid.uuid4().hex}"
+
+    def _checkpoint(self, slots: Sequence[Slot]) -> None:
+        last = next((s.location for s in reversed(slots) if s.location is not None), None)
+        if last is None or self._wal is None:
+            return
+        try:
+            self._wal.checkpoint(last.sequence + 1)
+        except WalError as error:
+            # At worst the same rows are sent again after a restart, and collapse in the table.
+            log.warning("the log could not be shortened", error=str(error))
 
     def _persist(self, attempt: Callable[[], None]) -> None:
         """Call `attempt` until it succeeds; raises RetryError when abandoned."""

@@ -5,6 +5,7 @@ import asyncio
 from ingest.clock import Clock
 from ingest.committer import Committer
 from ingest.flusher import Flusher
+from ingest.journal import Journal
 from ingest.peers import Answers, Peers
 from ingest.ring_buffer import RingBuffer
 
@@ -13,8 +14,15 @@ class LocalFreshness:
     """Of this worker."""
 
     def __init__(
-        self, *, committer: Committer, ring: RingBuffer, flusher: Flusher, clock: Clock
+        self,
+        *,
+        committer: Committer,
+        journal: Journal,
+        ring: RingBuffer,
+        flusher: Flusher,
+        clock: Clock,
     ) -> None:
+        self._journal = journal
         self._committer = committer
         self._ring = ring
         self._flusher = flusher
@@ -23,6 +31,7 @@ class LocalFreshness:
     async def flush(self) -> None:
         """Make everything that this worker has acknowledged queryable."""
         self._committer.seal()
+        await self._journal.settled()
         await asyncio.wrap_future(self._flusher.flush())
 
     def watermark_us(self) -> int:

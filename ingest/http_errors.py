@@ -16,6 +16,8 @@ from ingest.errors import (
     BodyTimeoutError,
     BufferFullError,
     MediaTypeError,
+    NotDurableError,
+    NotStoredError,
     PayloadError,
     RejectedError,
     ShuttingDownError,
@@ -29,6 +31,8 @@ STATUSES: Mapping[type[Exception], int] = {
     TooLargeError: 413,
     MediaTypeError: 415,
     BufferFullError: 503,
+    NotDurableError: 503,
+    NotStoredError: 503,
     ShuttingDownError: 503,
 }
 _FALCON_MESSAGES = {

@@ -1,14 +1,20 @@
 """The way of a request's events: identify, deduplicate, commit; the receipt says how."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from ingest.clock import Clock
 from ingest.committer import Committer
-from ingest.errors import EventError, RejectedError, ShuttingDownError
+from ingest.errors import EventError, NotStoredError, RejectedError, ShuttingDownError
 from ingest.identity import identify
 from ingest.ledger import Ledger
 from ingest.validate import Batch
+
+Ack = Literal["buffered", "durable", "stored"]
+"""What a 201 promises: the events are in memory, in the log on disk, or in the table."""
+ACKS: tuple[Ack, ...] = get_args(Ack)
 
 
 @dataclass(slots=True)  # PERF: frozen costs 0.2 µs for each field
@@ -25,14 +31,28 @@ class Receipt:
 
 
 class Ingestor:
-    def __init__(self, *, committer: Committer, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        committer: Committer,
+        ledger: Ledger,
+        clock: Clock,
+        stored: Callable[[], Awaitable[object]],
+        stored_timeout_s: float,
+    ) -> None:
+        """stored: returns when everything buffered so far is; stored_timeout_s: how long
+        `ack=stored` waits for that."""
+        self._stored = stored
+        self._stored_timeout_s = stored_timeout_s
         self._committer = committer
         self._ledger = ledger
         self._clock = clock
         self._closed = False
 
-    async def ingest(self, batch: Batch, *, idempotency_key: str | None, partial: bool) -> Receipt:
-        """Accept the events of one request. Returns when all of them are in the buffer.
+    async def ingest(
+        self, batch: Batch, *, idempotency_key: str | None, partial: bool, ack: Ack
+    ) -> Receipt:
+        """Accept the events of one request. Returns when `ack` holds for all of them.
 
         partial: accept the valid ones even if others are not. Raises IngestError, and then nothing
         of the request was accepted that was not accepted before.
@@ -52,9 +72,13 @@ class Ingestor:
         # would be older than the watermark.
         received_us = self._clock.now_us()
         identities = identify(batch, idempotency_key=idempotency_key, received_us=received_us)
-        fresh, waits = self._committer.submit(batch.events, identities, received_us=received_us)
+        fresh, waits = self._committer.submit(
+            batch.events, identities, received_us=received_us, durable=ack != "buffered"
+        )
         for wait in waits:
             await wait
+        if ack == "stored":
+            await self._until_stored()
         ids: list[str | None] = list(identities.ids)
         if rejected:
             ids = [None] * batch.size
@@ -62,7 +86,14 @@ class Ingestor:
                 ids[index] = event_id
         return Receipt(ids, len(batch.events) - fresh, batch.rejected)
 
+    async def _until_stored(self) -> None:
+        try:
+            async with asyncio.timeout(self._stored_timeout_s):
+                await self._stored()
+        except TimeoutError as error:
+            raise NotStoredError from error
+
     def close(self) -> None:
-        """Take no more events, and buffer what was taken."""
+        """Take no more events, and commit what was taken."""
         self._closed = True
         self._committer.seal()

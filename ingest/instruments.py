@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from ingest.ledger import Ledger
 from ingest.ring_buffer import RingBuffer
 from storage.errors import ErrorClass, StorageError
+from storage.wal import Wal
 
 PREFIX = "event_stream"
 
@@ -61,16 +62,18 @@ class FlushInstruments:
 class BooksCollector(Collector):
     """The ledger and the buffer, read when Prometheus asks.
 
-    received = stored + duplicate + rejected + refused + in flight holds at every scrape, because
-    all of them come from one reading of the ledger.
+    received = stored + duplicate + rejected + refused + lost + in flight holds at every scrape,
+    because all of them come from one reading of the ledger.
     """
 
-    def __init__(self, *, ledger: Ledger, ring: RingBuffer) -> None:
+    def __init__(self, *, ledger: Ledger, ring: RingBuffer, wal: Wal | None) -> None:
         self._ledger = ledger
         self._ring = ring
+        self._wal = wal
 
     def collect(self) -> Iterator[Metric]:
         books, fill = self._ledger.read(), self._ring.fill()
+        wal_bytes = self._wal.size_bytes() if self._wal is not None else 0
         for name, text, value in (
             ("received", "Events that came in", books.received),
             ("accepted", "Events acknowledged, duplicates not included", books.accepted),
@@ -78,6 +81,7 @@ class BooksCollector(Collector):
             ("duplicate", "Events acknowledged that were known already", books.duplicate),
             ("rejected", "Events refused because they or their batch were invalid", books.rejected),
             ("refused", "Valid events refused for want of room", books.refused),
+            ("lost", "Events in the log that a disk has lost", books.lost),
         ):
             yield CounterMetricFamily(f"{PREFIX}_events_{name}", text, value)
         for name, text, number in (
@@ -86,6 +90,7 @@ class BooksCollector(Collector):
             ("buffer_bytes", "Bytes in the ring buffer", fill.bytes),
             ("buffer_slots", "Record batches in the ring buffer", fill.slots),
             ("buffer_oldest_age_seconds", "Age of the oldest row not stored", fill.oldest_age_s),
+            ("wal_bytes", "Bytes of the write-ahead log", wal_bytes),
         ):
             yield GaugeMetricFamily(f"{PREFIX}_{name}", text, number)
 

@@ -3,19 +3,20 @@
 Double entry: an event is counted as received and in flight in one step, and moves from in flight to
 its outcome in one step, so that at every reading
 
-    received = stored + duplicate + rejected + refused + in flight.
+    received = stored + duplicate + rejected + refused + lost + in flight.
 """
 
 import threading
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Outcome = Literal["stored", "duplicate", "rejected", "refused"]
+Outcome = Literal["stored", "duplicate", "rejected", "refused", "lost"]
 
 
 @dataclass(slots=True)
 class Books:
-    """Events since the start of this process. accepted: acknowledged, duplicates not included."""
+    """Events since the start of this process, those received being what came in or was found in the
+    log. accepted: acknowledged, duplicates not included; lost: by a disk, after they were on it."""
 
     received: int = 0
     accepted: int = 0
@@ -23,6 +24,7 @@ class Books:
     duplicate: int = 0
     rejected: int = 0
     refused: int = 0
+    lost: int = 0
     in_flight: int = 0
 
 

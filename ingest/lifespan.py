@@ -11,19 +11,23 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
 
 from ingest.flusher import Flusher
 from ingest.ingestor import Ingestor
+from ingest.journal import Journal
 from ingest.peers import Peers
+from ingest.recovery import Adopter
+from storage.errors import StorageError
 from storage.reader import Reader
 
 OPEN_WAIT_S = 2.0
 """How long a start waits for storage before it takes requests without it."""
 PARENT_CHECK_S = 1.0
+ADOPT_EVERY_S = 10.0
 
 # PERF: a batch of 1,000 decoded events is some 20,000 tracked objects, all dead a moment later: at
 # the default threshold of 700 the collector walks them 30 times and finds nothing.
@@ -39,13 +43,20 @@ class Lifespan:
         self,
         *,
         ingestor: Ingestor,
+        journal: Journal,
         flusher: Flusher,
         reader: Reader,
         peers: Peers,
+        adopter: Adopter | None,
+        warm: Callable[[], Awaitable[None]],
         shutdown_s: float,
         drained: Callable[[], None],
     ) -> None:
-        """shutdown_s: the time to drain; drained: called when that worked."""
+        """adopter: takes over the logs of workers that are gone; warm: makes ids that were stored
+        recently known; shutdown_s: the time to drain; drained: called when that worked."""
+        self._journal = journal
+        self._adopter = adopter
+        self._warm = warm
         self._ingestor = ingestor
         self._flusher = flusher
         self._reader = reader
@@ -53,7 +64,8 @@ class Lifespan:
         self._shutdown_s = shutdown_s
         self._drained = drained
         self._closed_s: float | None = None
-        self._parent_watch: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def open(self) -> bool:
@@ -64,9 +76,13 @@ class Lifespan:
         self._flusher.start()
         await self._peers.start()
         loop = asyncio.get_running_loop()
-        if not await loop.run_in_executor(None, self._flusher.wait_open, OPEN_WAIT_S):
-            log.warning("started without storage: events are buffered until it answers")
-        self._parent_watch = asyncio.create_task(self._watch_parent())
+        if await loop.run_in_executor(None, self._flusher.wait_open, OPEN_WAIT_S):
+            await self._warm_up()
+        else:
+            log.warning("started without storage: events are kept until it answers")
+        self._tasks.append(asyncio.create_task(self._watch_parent()))
+        if self._adopter is not None:
+            self._tasks.append(asyncio.create_task(self._keep_adopting(self._adopter)))
         loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
         gc.collect()
         gc.freeze()
@@ -76,12 +92,15 @@ class Lifespan:
     async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         self.close()
         assert self._closed_s is not None
+        assert self._closing is not None
+        for task in self._tasks:
+            task.cancel()
+        await self._closing
         left_s = max(0.0, self._closed_s + self._shutdown_s - time.monotonic())
         loop = asyncio.get_running_loop()
         drained = await loop.run_in_executor(None, self._flusher.join, left_s)
+        self._journal.close()
         await self._peers.close()
-        if self._parent_watch is not None:
-            self._parent_watch.cancel()
         await loop.run_in_executor(None, self._reader.close)
         if drained:
             self._drained()
@@ -90,6 +109,7 @@ class Lifespan:
             log.error(
                 "worker stopped with events that storage did not take in time",
                 worker=self._peers.number,
+                kept="in the log, for the next start" if self._journal.durable else "nowhere",
             )
 
     def close(self) -> None:
@@ -97,7 +117,25 @@ class Lifespan:
         if self._closed_s is None:
             self._closed_s = time.monotonic()
             self._ingestor.close()
-            self._flusher.close()
+            self._closing = asyncio.get_running_loop().create_task(self._close_flusher())
+
+    async def _warm_up(self) -> None:
+        try:
+            await self._warm()
+        except StorageError as error:  # the table collapses what the window does not know
+            log.warning("recent ids could not be read", error=str(error))
+
+    async def _close_flusher(self) -> None:
+        await self._journal.settled()
+        self._flusher.close()
+
+    async def _keep_adopting(self, adopter: Adopter) -> None:
+        while True:
+            try:
+                await adopter.adopt()
+            except Exception as error:  # what can't be adopted now is safe where it lies
+                log.error("a log could not be adopted", error=str(error))
+            await asyncio.sleep(ADOPT_EVERY_S)
 
     def _on_sigterm(self) -> None:
         # Granian lets requests in flight finish before the shutdown event; a slow one must not

@@ -8,7 +8,7 @@ from falcon.asgi import Request, Response
 
 from ingest.body import body_of
 from ingest.errors import PayloadError
-from ingest.ingestor import Ingestor
+from ingest.ingestor import ACKS, Ack, Ingestor
 from ingest.parse import JSON_TYPES, Parser
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 256
@@ -16,37 +16,71 @@ IDEMPOTENCY_KEY_LENGTH_MAX = 256
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
+class Acks:
+    """What a 201 promises: by `Prefer: ack=…` (RFC 7240), else by setting."""
+
+    def __init__(self, *, default: Ack, durable: bool) -> None:
+        """durable: whether there is a log, without which no more than `buffered` can be promised
+        short of `stored`."""
+        self._default = default
+        self._durable = durable
+
+    def asked_for(self, req: Request) -> Ack:
+        """The level that will be applied. Raises PayloadError for one that there is not."""
+        ack = self._default
+        preference = req.get_header("Prefer")
+        if preference is not None:
+            ack = _preferred(preference) or ack
+        return "buffered" if ack == "durable" and not self._durable else ack
+
+
+def _preferred(preference: str) -> Ack | None:
+    for token in preference.split(","):
+        name, _, value = token.partition(";")[0].partition("=")
+        if name.strip().lower() == "ack":
+            value = value.strip().strip('"').lower()
+            for known in ACKS:
+                if value == known:
+                    return known
+            raise PayloadError(f"Prefer: ack must be one of {', '.join(ACKS)}")
+    return None
+
+
 class EventResource:
     """One event."""
 
-    def __init__(self, *, parser: Parser, ingestor: Ingestor) -> None:
+    def __init__(self, *, parser: Parser, ingestor: Ingestor, acks: Acks) -> None:
         self._parser = parser
         self._ingestor = ingestor
+        self._acks = acks
 
     async def on_post(self, req: Request, resp: Response) -> None:
         batch = await self._parser.parse_event(body_of(req), **_content(req))
+        ack = self._acks.asked_for(req)
         receipt = await self._ingestor.ingest(
-            batch, idempotency_key=_idempotency_key(req), partial=False
+            batch, idempotency_key=_idempotency_key(req), partial=False, ack=ack
         )
         resp.status = 201
         reply: dict[str, Any] = {"id": receipt.ids[0]}
         if receipt.duplicates:
             reply["duplicate"] = True
-        _answer(resp, reply)
+        _answer(resp, reply, ack)
 
 
 class BatchResource:
     """Many events: an object with a list, a bare list, or one event a line."""
 
-    def __init__(self, *, parser: Parser, ingestor: Ingestor) -> None:
+    def __init__(self, *, parser: Parser, ingestor: Ingestor, acks: Acks) -> None:
         self._parser = parser
         self._ingestor = ingestor
+        self._acks = acks
 
     async def on_post(self, req: Request, resp: Response) -> None:
         partial = _boolean(req, "partial")
         batch = await self._parser.parse_events(body_of(req), **_content(req))
+        ack = self._acks.asked_for(req)
         receipt = await self._ingestor.ingest(
-            batch, idempotency_key=_idempotency_key(req), partial=partial
+            batch, idempotency_key=_idempotency_key(req), partial=partial, ack=ack
         )
         resp.status = 207 if receipt.rejected else 201
         reply: dict[str, Any] = {"ids": receipt.ids}
@@ -55,10 +89,11 @@ class BatchResource:
         if partial:
             reply["accepted"] = len(receipt.ids) - receipt.ids.count(None)
             reply["rejected"] = receipt.rejected
-        _answer(resp, reply)
+        _answer(resp, reply, ack)
 
 
-def _answer(resp: Response, reply: dict[str, Any]) -> None:
+def _answer(resp: Response, reply: dict[str, Any], ack: Ack) -> None:
+    resp.set_header("Preference-Applied", f"ack={ack}")
     # PERF: what resp.media does, without looking for a handler of the type.
     resp.data = orjson.dumps(reply)
     resp.content_type = falcon.MEDIA_JSON

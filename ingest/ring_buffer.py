@@ -2,7 +2,8 @@
 
 Invariants:
 - a fixed number of slots, reused in order; sequence numbers grow by one and are never reused;
-- rows and bytes are bounded: `append` refuses what would exceed a bound, and changes nothing;
+- rows and bytes in memory are bounded: what would exceed a bound is refused or, when the log has
+  it, keeps only its place there (it is spilled, and read back when its turn comes);
 - what was taken still counts until it is released, for it is not stored yet;
 - slots are taken and released in the order of their sequence numbers.
 
@@ -15,14 +16,17 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from storage.wal import Location
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One record batch. received_us: wall clock of its oldest event, in µs since 1970;
-    appended_s: monotonic clock."""
+    """One record batch. batch: None when it was spilled; location: where the log has it;
+    received_us: wall clock of its oldest event, in µs since 1970; appended_s: monotonic clock."""
 
     sequence: int
-    batch: pa.RecordBatch
+    batch: pa.RecordBatch | None
+    location: Location | None
     rows: int
     bytes: int
     received_us: int
@@ -31,7 +35,8 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """What is in the buffer, taken slots included; oldest_age_s is 0 when it is empty."""
+    """What is in the buffer, taken slots included. rows: all of them; bytes: those in memory;
+    oldest_age_s: 0 when it is empty."""
 
     slots: int
     rows: int
@@ -50,29 +55,50 @@ class RingBuffer:
         self._condition = threading.Condition()
         # released <= taken <= appended, each the next sequence number to be so.
         self._appended = self._taken = self._released = 0
-        self._rows = self._bytes = 0
+        self._rows = 0
+        self._rows_held = self._bytes_held = 0  # in memory
         self._rows_waiting = self._bytes_waiting = 0
         self._flush_until = 0
         self._closed = False
 
-    def append(self, batch: pa.RecordBatch, *, received_us: int) -> int | None:
+    def has_slots(self, count: int) -> bool:
+        """Whether `count` more record batches have a slot."""
+        return self._appended - self._released + count <= len(self._slots)
+
+    def append(
+        self,
+        batch: pa.RecordBatch,
+        *,
+        received_us: int,
+        location: Location | None = None,
+        force: bool = False,
+    ) -> int | None:
         """The sequence number of `batch`, or None when there is no room for it.
 
-        A batch larger than a bound is taken by an empty buffer, else it could never be.
+        location: where the log has it, which makes room in memory for it unnecessary; force: it
+        must be kept, whatever the bounds say of its rows and bytes. A batch larger than a bound is
+        taken by an empty buffer, else it could never be.
         """
         rows, size = batch.num_rows, batch.nbytes
         with self._condition:
-            full = self._appended - self._released >= len(self._slots) or (
-                self._rows > 0
-                and (self._rows + rows > self._rows_max or self._bytes + size > self._bytes_max)
-            )
-            if full:
+            if self._appended - self._released >= len(self._slots):
+                assert not force, "has_slots must be asked before"
                 return None
+            fits = self._rows_held == 0 or (
+                self._rows_held + rows <= self._rows_max
+                and self._bytes_held + size <= self._bytes_max
+            )
+            if not fits and location is None and not force:
+                return None
+            held = batch if fits or location is None else None
             sequence = self._appended
-            slot = Slot(sequence, batch, rows, size, received_us, self._clock())
+            slot = Slot(sequence, held, location, rows, size, received_us, self._clock())
             self._slots[sequence % len(self._slots)] = slot
             self._appended += 1
-            self._rows, self._bytes = self._rows + rows, self._bytes + size
+            self._rows += rows
+            if held is not None:
+                self._rows_held += rows
+                self._bytes_held += size
             self._rows_waiting += rows
             self._bytes_waiting += size
             self._condition.notify()
@@ -131,7 +157,10 @@ class RingBuffer:
                 assert slot.sequence == self._released < self._taken
                 self._slots[slot.sequence % len(self._slots)] = None
                 self._released += 1
-                self._rows, self._bytes = self._rows - slot.rows, self._bytes - slot.bytes
+                self._rows -= slot.rows
+                if slot.batch is not None:
+                    self._rows_held -= slot.rows
+                    self._bytes_held -= slot.bytes
 
     def request_flush(self) -> int:
         """Make everything appended so far due; returns the sequence number it ends before."""
@@ -145,6 +174,11 @@ class RingBuffer:
         with self._condition:
             self._closed = True
             self._condition.notify()
+
+    @property
+    def appended(self) -> int:
+        """The sequence number of the next append."""
+        return self._appended
 
     @property
     def released(self) -> int:
@@ -161,4 +195,5 @@ class RingBuffer:
         with self._condition:
             oldest = self._slots[self._released % len(self._slots)]
             age_s = self._clock() - oldest.appended_s if oldest is not None else 0.0
-            return Fill(self._appended - self._released, self._rows, self._bytes, max(0.0, age_s))
+            slots = self._appended - self._released
+            return Fill(slots, self._rows, self._bytes_held, max(0.0, age_s))

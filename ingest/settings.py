@@ -60,8 +60,24 @@ class FlushSettings(_Section):
     seconds: Seconds = Field(1, description="Age at which the buffer is flushed")
 
 
+class WalSettings(_Section):
+    enabled: bool = Field(True, description="Whether there is a write-ahead log")
+    bytes: Positive = Field(8192 * MIB, description="Bytes of a worker's log")
+    segment_bytes: Positive = Field(64 * MIB, description="Bytes at which a new file begins")
+
+
+class AckSettings(_Section):
+    level: Literal["buffered", "durable", "stored"] = Field(
+        "durable", description="What a 201 promises when the request does not say"
+    )
+    stored_seconds: Seconds = Field(10, description="How long ack=stored waits for storage")
+
+
 class DedupSettings(_Section):
     ids: Positive = Field(1_000_000, description="Recent ids remembered in memory")
+    warm_seconds: Annotated[int, Field(ge=0)] = Field(
+        600, description="Ids stored so recently are remembered at the start"
+    )
 
 
 class QuerySettings(_Section):
@@ -94,6 +110,8 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     buffer: BufferSettings = BufferSettings()
     flush: FlushSettings = FlushSettings()
+    wal: WalSettings = WalSettings()
+    ack: AckSettings = AckSettings()
     dedup: DedupSettings = DedupSettings()
     query: QuerySettings = QuerySettings()
 

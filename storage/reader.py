@@ -9,6 +9,7 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 
 from storage.client import storage_errors
+from storage.schema import EVENTS_TABLE
 
 
 class Reader:
@@ -29,6 +30,18 @@ class Reader:
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._query, sql, dict(parameters))
+
+    async def recent_ids(self, *, seconds: int, limit: int) -> list[str]:
+        """The ids of the last `limit` events received in the last `seconds`, oldest first.
+
+        Raises StorageError.
+        """
+        rows = await self.query(
+            f"SELECT id FROM {EVENTS_TABLE} WHERE received_at >= now() - {{seconds:UInt32}}"
+            " ORDER BY received_at DESC LIMIT {limit:UInt64}",
+            {"seconds": seconds, "limit": limit},
+        )
+        return [event_id for (event_id,) in reversed(rows)]
 
     def _query(self, sql: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
         try:

@@ -100,7 +100,7 @@ def test_every_instrument_is_documented() -> None:
     FlushInstruments(registry)
     RequestInstruments(registry)
     ring = RingBuffer(slots_max=1, rows_max=1, bytes_max=1, clock=lambda: 0.0)
-    registry.register(BooksCollector(ledger=Ledger(), ring=ring))
+    registry.register(BooksCollector(ledger=Ledger(), ring=ring, wal=None))
     text = documentation("operations.md")
     for family in registry.collect():
         suffix = "_total" if family.type == "counter" else ""

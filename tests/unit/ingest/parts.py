@@ -1,5 +1,6 @@
 """The ingest pipeline from identified events to the buffer, for tests of its parts."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,28 +12,46 @@ from ingest.dedup import DedupWindow
 from ingest.flusher import Flusher
 from ingest.ingestor import Ingestor
 from ingest.instruments import FlushInstruments
+from ingest.journal import Journal
 from ingest.ledger import Ledger
 from ingest.ring_buffer import RingBuffer
+from storage.wal import Wal
 from tests.fakes.fake_writer import FakeWriter
 
 
 class Parts:
-    def __init__(self, *, rows_max: int = 1000, commit_rows: int = 512, wait_s: float = 0) -> None:
+    def __init__(
+        self,
+        *,
+        rows_max: int = 1000,
+        commit_rows: int = 512,
+        wait_s: float = 0,
+        wal: Wal | None = None,
+    ) -> None:
+        self.wal = wal
         self.clock = Clock()
         self.ledger = Ledger()
         self.ring = RingBuffer(
             slots_max=100, rows_max=rows_max, bytes_max=1 << 30, clock=self.clock.monotonic_s
         )
+        self.journal = Journal(ring=self.ring, wal=wal)
         self.dedup: DedupWindow[Commit] = DedupWindow(ids_max=1000)
         self.committer = Committer(
-            ring=self.ring,
+            journal=self.journal,
             dedup=self.dedup,
             ledger=self.ledger,
             wait_s=wait_s,
             rows_max=commit_rows,
             retry_after_s=lambda: 7,
         )
-        self.ingestor = Ingestor(committer=self.committer, ledger=self.ledger, clock=self.clock)
+        self.stored = asyncio.Event()
+        self.ingestor = Ingestor(
+            committer=self.committer,
+            ledger=self.ledger,
+            clock=self.clock,
+            stored=self.stored.wait,
+            stored_timeout_s=0.05,
+        )
         self.registry = CollectorRegistry()
 
     def flusher(self, writer: FakeWriter, *, rows: int = 10, age_s: float = 3600) -> Flusher:
@@ -41,6 +60,7 @@ class Parts:
             writer=writer,
             ledger=self.ledger,
             observer=FlushInstruments(self.registry),
+            wal=self.wal,
             stream_id="stream",
             rows=rows,
             bytes=1 << 30,

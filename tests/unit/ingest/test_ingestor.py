@@ -22,7 +22,7 @@ def batch(raw: Sequence[Any]) -> Batch:
 
 async def send(parts: Parts, raw: Sequence[Any], **options: Any) -> Receipt:
     return await parts.ingestor.ingest(
-        batch(raw), **{"idempotency_key": None, "partial": False, **options}
+        batch(raw), **{"idempotency_key": None, "partial": False, "ack": "durable", **options}
     )
 
 
@@ -62,7 +62,9 @@ def test_columns_are_a_record_batch_of_their_own_without_their_duplicates() -> N
         await send(parts, events(5)[3:])
         columns = parse_list(_body(events(5)))
         assert columns is not None
-        receipt = await parts.ingestor.ingest(columns, idempotency_key=None, partial=False)
+        receipt = await parts.ingestor.ingest(
+            columns, idempotency_key=None, partial=False, ack="durable"
+        )
         assert receipt.ids == [f"id-{i}" for i in range(5)]
         assert receipt.duplicates == 2
 

@@ -1,0 +1,136 @@
+"""The journal: record batches on their way through the write-ahead log into the ring buffer.
+
+Group commit without a timer: while one group is written and synced in a thread, the next gathers;
+all of a group are safe together or fail together. Without a log, batches go straight into the
+buffer.
+
+Belongs to the event loop; only the writing is elsewhere.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import structlog
+
+from ingest.ring_buffer import RingBuffer
+from storage.wal import Location, Wal, WalError
+
+Done = Callable[[Exception | None], None]
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Entry:
+    batch: pa.RecordBatch
+    received_us: int
+    keep: bool
+    done: Done
+
+
+class Journal:
+    def __init__(self, *, ring: RingBuffer, wal: Wal | None) -> None:
+        self._ring = ring
+        self._wal = wal
+        self._gathering: list[_Entry] = []
+        self._writing: list[_Entry] = []
+        self._gathering_bytes = 0
+        self._submitted = self._settled = 0
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="wal")
+        self._healthy = True
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the log took the last group."""
+        return self._healthy
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is done is on disk."""
+        return self._wal is not None
+
+    def submit(self, batch: pa.RecordBatch, *, received_us: int, keep: bool, done: Done) -> bool:
+        """Take `batch`; False when there is no room for it.
+
+        done: called once it is in the log, if there is one, and in the buffer; or with the WalError
+        that kept it out of the log. keep: then put it into the buffer all the same.
+        """
+        if self._wal is None:
+            if self._ring.append(batch, received_us=received_us) is None:
+                return False
+            done(None)
+            return True
+        entries = len(self._gathering) + len(self._writing)
+        size = self._gathering_bytes + batch.nbytes
+        if not self._ring.has_slots(entries + 1) or not self._wal.has_room(size):
+            return False
+        self._gathering.append(_Entry(batch, received_us, keep, done))
+        self._submitted += 1
+        self._gathering_bytes = size
+        if not self._writing:
+            self._write_group(self._wal)
+        return True
+
+    def oldest_received_us(self) -> int | None:
+        """When the oldest event that is not in the buffer yet was received."""
+        times = [entry.received_us for entry in self._writing + self._gathering]
+        return min(times, default=None)
+
+    async def settled(self) -> None:
+        """Return when everything submitted so far is done."""
+        if self._settled < self._submitted:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append((self._submitted, waiter))
+            await waiter
+
+    def close(self) -> None:
+        """Nothing may be under way any more."""
+        self._thread.shutdown()
+        if self._wal is not None:
+            self._wal.close()
+
+    def _write_group(self, wal: Wal) -> None:
+        self._writing, self._gathering = self._gathering, []
+        self._gathering_bytes = 0
+        loop = asyncio.get_running_loop()
+        batches = [entry.batch for entry in self._writing]
+        future = loop.run_in_executor(self._thread, wal.append, batches)
+        future.add_done_callback(lambda written: self._written(wal, written))
+
+    def _written(self, wal: Wal, written: "asyncio.Future[list[Location]]") -> None:
+        group, self._writing = self._writing, []
+        failure = written.exception()
+        # Whatever it is, a bug of ours included: nothing of the group is safe.
+        error = None if failure is None else WalError(f"{type(failure).__name__}: {failure}")
+        self._note(error)
+        if failure is None:
+            for entry, location in zip(group, written.result(), strict=True):
+                self._ring.append(
+                    entry.batch, received_us=entry.received_us, location=location, force=True
+                )
+        else:
+            for entry in group:
+                if entry.keep:
+                    self._ring.append(entry.batch, received_us=entry.received_us, force=True)
+        for entry in group:
+            entry.done(error)
+        self._settled += len(group)
+        due = [waiter for target, waiter in self._waiting if target <= self._settled]
+        self._waiting = [w for w in self._waiting if w[0] > self._settled]
+        for waiter in due:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._gathering and not self._writing:
+            self._write_group(wal)
+
+    def _note(self, error: WalError | None) -> None:
+        if error is None and not self._healthy:
+            self._healthy = True
+            log.info("the write-ahead log takes events again")
+        elif error is not None and self._healthy:
+            self._healthy = False
+            log.error("the write-ahead log takes no events: refusing them", error=str(error))
