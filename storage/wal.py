@@ -187,7 +187,7 @@ class Wal:
                 # A full disk may take a part of it and say nothing.
                 if self._file.write(part) != len(part):
                     raise OSError(errno.ENOSPC, "The disk took only a part of it")
-            os.fdatasync(self._file.fileno())
+            self._sync(self._file)
         except OSError as error:
             self._abandon(start)
             raise WalError(f"The log can't be written: {error}") from error
@@ -215,7 +215,7 @@ class Wal:
             self._file = file
             if file.write(header) != len(header):
                 raise OSError(errno.ENOSPC, "The disk took only a part of it")
-            os.fdatasync(file.fileno())
+            self._sync(file)
             _sync_directory(self.directory)
         except OSError as error:
             if self._file is not None:
@@ -229,6 +229,9 @@ class Wal:
 
     def _open(self, path: Path) -> IO[bytes]:
         return path.open("wb", buffering=0)
+
+    def _sync(self, file: IO[bytes]) -> None:
+        os.fdatasync(file.fileno())
 
     def _scan(self, path: Path, recovered: Recovered) -> Iterator[Record]:
         try:
