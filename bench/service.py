@@ -27,11 +27,12 @@ class Service:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         port: int | None = None,
+        module: str = "ingest",
     ) -> None:
-        """arguments: more options; port: a free one when left out."""
+        """arguments: more options; port: a free one when left out; module: what is run."""
         self.port = free_port() if port is None else port
         self.http = urllib3.PoolManager(retries=False, timeout=60, maxsize=64)
-        self._command = [sys.executable, "-m", "ingest", "serve", "--port", str(self.port)]
+        self._command = [sys.executable, "-m", module, "serve", "--port", str(self.port)]
         self._command += ["--data-dir", str(data_dir), *arguments]
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None

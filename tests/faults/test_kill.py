@@ -1,0 +1,99 @@
+"""SIGKILL at any moment: every acknowledged event is stored exactly once, none is invented."""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from bench.service import Service
+from tests.end_to_end.conftest import fake_clickhouse
+from tests.fakes.service_with_fail_points import FAIL_POINTS
+from tests.faults.harness import KILLS, Load, assert_nothing_lost_or_doubled
+
+READY_S_MAX = 15
+
+
+@pytest.fixture(params=["embedded", "server"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, str | None]]:
+    with ExitStack() as stack:
+        url = None
+        if request.param == "server":
+            url = stack.enter_context(fake_clickhouse(tmp_path / "clickhouse-server"))
+        yield tmp_path / "data", url
+
+
+def service_on(
+    data_dir: Path, url: str | None, *, workers: int = 2, module: str = "ingest", **environment: str
+) -> Service:
+    arguments = () if url is None else ("--clickhouse-url", url, "--workers", str(workers))
+    return Service(data_dir, *arguments, environment=environment, module=module)
+
+
+def test_kills_at_random_moments_under_load(storage: tuple[Path, str | None]) -> None:
+    data_dir, url = storage
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    service = service_on(data_dir, url)
+    service.start()
+    with Load(service, seed=seed, repeats=3) as load:
+        for _ in range(KILLS):
+            time.sleep(rng.uniform(0.05, 1.5))
+            service.kill()
+            started_s = time.monotonic()
+            service.start()
+            assert time.monotonic() - started_s < READY_S_MAX
+        load.wait_for(1_000)
+    assert_nothing_lost_or_doubled(service, data_dir, url, load)
+
+
+@pytest.mark.parametrize("point", FAIL_POINTS)
+def test_a_kill_at_each_step_of_the_log(tmp_path: Path, point: str) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    loads = []
+    for round_number in range(max(2, KILLS // 5)):
+        passes = rng.randrange(1, 12)
+        failing = service_on(
+            tmp_path,
+            None,
+            module="tests.fakes.service_with_fail_points",
+            FAIL_POINT=f"{point}:{passes}",
+        )
+        failing.start()
+        worker = failing.pids()[1]
+        with Load(failing, seed=seed + round_number) as load:
+            deadline_s = time.monotonic() + 60
+            while Path(f"/proc/{worker}").exists():
+                assert time.monotonic() < deadline_s, "the fail point was never reached"
+                time.sleep(0.01)
+        failing.kill()
+        loads.append(load)
+    service = service_on(tmp_path, None)
+    service.start()
+    with Load(service, seed=seed + 1000) as load:
+        load.wait_for(200)
+    assert_nothing_lost_or_doubled(service, tmp_path, None, *loads, load)
+
+
+def test_the_logs_of_workers_that_there_are_no_more_are_adopted(tmp_path: Path) -> None:
+    with fake_clickhouse(tmp_path / "server") as url:
+        # Never flushed by age: what was acknowledged lies in the logs alone.
+        many = service_on(tmp_path, url, workers=3, EVENT_STREAM_FLUSH__SECONDS="3600")
+        many.start()
+        with Load(many, seed=1, threads=8) as load:
+            load.wait_for(2_000)
+            many.kill()
+        logs = [path for path in (tmp_path / "wal").iterdir() if any(path.glob("*.wal"))]
+        assert len(logs) >= 2
+        one = service_on(tmp_path, url, workers=1)
+        one.start()
+        deadline_s = time.monotonic() + 30
+        while any(any(path.glob("*.wal")) for path in logs if path.name != "1"):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+        assert_nothing_lost_or_doubled(one, tmp_path, url, load)
