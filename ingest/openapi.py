@@ -7,6 +7,7 @@ import msgspec
 
 from ingest.encoding import ENCODINGS
 from ingest.event import Event
+from ingest.ingestor import ACKS
 from ingest.parse import JSON_TYPES, NDJSON_TYPE
 from ingest.resources import IDEMPOTENCY_KEY_LENGTH_MAX
 from ingest.settings import LimitSettings
@@ -44,7 +45,7 @@ _ERRORS = {
     "Timeout": "The body did not arrive in time",
     "TooLarge": "Too many bytes or events",
     "UnsupportedType": "A Content-Type or Content-Encoding that is not taken",
-    "Unavailable": "No room or shutting down; nothing was stored, retry after Retry-After seconds",
+    "Unavailable": "No room, no disk or shutting down: retry after Retry-After seconds",
 }
 _REJECTED = {
     "type": "array",
@@ -77,7 +78,7 @@ def _post_event() -> dict[str, Any]:
         "operationId": "postEvent",
         "summary": "Send one event",
         "tags": ["events"],
-        "parameters": [_idempotency_key()],
+        "parameters": [_idempotency_key(), _prefer()],
         "requestBody": {"required": True, "content": _json_content(event)},
         "responses": {
             "201": _reply(
@@ -116,6 +117,7 @@ def _post_batch(limits: LimitSettings) -> dict[str, Any]:
         "tags": ["events"],
         "parameters": [
             _idempotency_key(),
+            _prefer(),
             {
                 "name": "partial",
                 "in": "query",
@@ -189,6 +191,15 @@ def _idempotency_key() -> dict[str, Any]:
         "in": "header",
         "schema": {"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_LENGTH_MAX},
         "description": "Names the request: events without an id of their own get one made from it",
+    }
+
+
+def _prefer() -> dict[str, Any]:
+    return {
+        "name": "Prefer",
+        "in": "header",
+        "schema": {"type": "string", "examples": ["ack=stored"]},
+        "description": f"`ack=` one of {', '.join(ACKS)}: what a 201 promises",
     }
 
 
