@@ -15,7 +15,6 @@ import errno
 import fcntl
 import os
 import threading
-import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,9 +32,10 @@ from storage.wal_segment import (
     file_header,
     record_header,
 )
+from storage.wal_state import WalState, sync_directory
 
 SUFFIX = ".wal"
-CHECKPOINT, STREAM, LOCK, QUARANTINE = "checkpoint", "stream", "lock", "quarantine"
+LOCK = "lock"
 
 
 class WalError(TransientError):
@@ -95,12 +95,13 @@ class Wal:
         self._file: IO[bytes] | None = None
         self._next_sequence = 0
         self._reader: SegmentReader | None = None
-        self.stream_id = self._stable_stream_id()
+        self._state = WalState(directory)
+        self.stream_id = self._state.stream_id()
 
     def recover(self) -> Recovered:
         """Read what is there; to be called once, before the first append."""
         recovered = Recovered()
-        stored = self._read_checkpoint()
+        stored = self._state.read_checkpoint()
         self._next_sequence = stored
         for path in sorted(self.directory.glob(f"*{SUFFIX}")):
             sequence = int(path.stem)
@@ -145,15 +146,8 @@ class Wal:
 
     def checkpoint(self, sequence: int) -> None:
         """Everything before `sequence` is stored: forget it. Raises WalError."""
-        temporary = self.directory / f"{CHECKPOINT}.new"
-        text = b"%d" % sequence
         try:
-            with temporary.open("wb") as file:
-                file.write(b"%d %d\n" % (sequence, zlib.crc32(text)))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.directory / CHECKPOINT)
-            _sync_directory(self.directory)
+            self._state.write_checkpoint(sequence)
             self._delete_before(sequence)
         except OSError as error:
             raise WalError(f"The log's checkpoint can't be written: {error}") from error
@@ -172,13 +166,6 @@ class Wal:
             self._file.close()
             self._file = None
         self._lock_file.close()
-
-    def delete(self) -> None:
-        """Remove the directory, whose records are elsewhere by now, and close."""
-        for segment in self._segments:
-            segment.path.unlink(missing_ok=True)
-        _sync_directory(self.directory)
-        self.close()
 
     def _write(self, segment: _Segment, start: int, parts: list[bytes | pa.Buffer]) -> None:
         assert self._file is not None
@@ -216,7 +203,7 @@ class Wal:
             if file.write(header) != len(header):
                 raise OSError(errno.ENOSPC, "The disk took only a part of it")
             self._sync(file)
-            _sync_directory(self.directory)
+            sync_directory(self.directory)
         except OSError as error:
             if self._file is not None:
                 self._abandon(0)
@@ -239,7 +226,7 @@ class Wal:
         except DamagedError:
             # No record can have been acknowledged before the file's header was on disk.
             recovered.damaged += 1
-            self._set_aside(path, 0, path.stat().st_size)
+            self._state.set_aside(path, 0, path.stat().st_size)
             return
         for part in reader.scan():
             if isinstance(part, Record):
@@ -247,17 +234,9 @@ class Wal:
                 continue
             recovered.torn += part.torn
             recovered.damaged += not part.torn
-            self._set_aside(path, part.offset, part.bytes)
+            self._state.set_aside(path, part.offset, part.bytes)
             if part.torn:
                 os.truncate(path, part.offset)
-
-    def _set_aside(self, path: Path, offset: int, size: int) -> None:
-        """Keep a copy of what can't be read: someone may know better."""
-        quarantine = self.directory / QUARANTINE
-        quarantine.mkdir(exist_ok=True)
-        with path.open("rb") as source, (quarantine / f"{path.name}-{offset}").open("wb") as target:
-            source.seek(offset)
-            target.write(source.read(size))
 
     def _delete_before(self, sequence: int) -> None:
         with self._guard:
@@ -267,26 +246,3 @@ class Wal:
             self._segments = [s for s in self._segments if s not in old]
         for segment in old:
             segment.path.unlink(missing_ok=True)
-
-    def _read_checkpoint(self) -> int:
-        try:
-            number, crc = (self.directory / CHECKPOINT).read_bytes().split()
-            return int(number) if zlib.crc32(number) == int(crc) else 0
-        except (FileNotFoundError, ValueError):
-            return 0  # then everything is sent again, and the table counts it once
-
-    def _stable_stream_id(self) -> str:
-        path = self.directory / STREAM
-        if not path.exists():
-            temporary = self.directory / f"{STREAM}.new"
-            temporary.write_text(uuid.uuid4().hex)
-            temporary.replace(path)
-        return path.read_text()
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
