@@ -28,6 +28,7 @@ from ingest.lifespan import Lifespan
 from ingest.openapi import openapi_document
 from ingest.parse import Parser
 from ingest.peers import Peers
+from ingest.persist import Persister
 from ingest.recovery import Adopter, claim_wal, replay
 from ingest.resources import Acks, BatchResource, EventResource
 from ingest.ring_buffer import RingBuffer
@@ -38,6 +39,7 @@ from metrics_api.openapi import metrics_paths
 from metrics_api.resources import MetricsResource
 from metrics_api.scrape import ScrapeResource
 from storage.client import connect, embedded_dsn, prepare_embedded
+from storage.dead_letters import DeadLetters
 from storage.migrations import migrate
 from storage.reader import Reader
 from storage.schema import EVENTS_TABLE
@@ -58,6 +60,7 @@ class _Pipeline:
     flusher: Flusher
     dedup: DedupWindow[Commit]
     wal: Wal | None
+    dead_letters: DeadLetters
     adopter: Adopter | None
 
 
@@ -78,11 +81,17 @@ def create_app(
     prometheus_client.ProcessCollector(registry=registry)
     ledger = Ledger()
     limits = settings.limits
-    dsn = settings.clickhouse_url or embedded_dsn(settings.data_dir)
-    pipeline = _build_pipeline(settings, dsn, registry=registry, ledger=ledger, clock=clock)
-    registry.register(BooksCollector(ledger=ledger, ring=pipeline.ring, wal=pipeline.wal))
+    pipeline = _build_pipeline(settings, registry=registry, ledger=ledger, clock=clock)
+    registry.register(
+        BooksCollector(
+            ledger=ledger,
+            ring=pipeline.ring,
+            wal=pipeline.wal,
+            dead_letters=pipeline.dead_letters,
+        )
+    )
     reader = Reader(
-        lambda: connect(dsn),
+        lambda: _connect(settings),
         clients=settings.query.concurrency,
         timeout_s=settings.query.seconds,
     )
@@ -150,18 +159,31 @@ def create_app(
     return BodyGuard(app, bytes_max=limits.body_bytes, timeout_s=limits.body_seconds)
 
 
-def _build_pipeline(
-    settings: Settings, dsn: str, *, registry: CollectorRegistry, ledger: Ledger, clock: Clock
-) -> _Pipeline:
+def open_writer(settings: Settings) -> Writer:
+    """A writer to the table that `settings` name, which is made when it is first needed.
+
+    Raises OSError when the embedded engine's directory can't be made.
+    """
     embedded = settings.clickhouse_url is None
     if embedded:
         prepare_embedded(settings.data_dir)
 
     def open_storage() -> Client:
-        client = connect(dsn)
+        client = _connect(settings)
         migrate(client, TABLE_SCHEMA, embedded=embedded)
         return client
 
+    return Writer(open_storage, EVENTS_TABLE)
+
+
+def _connect(settings: Settings) -> Client:
+    dsn = settings.clickhouse_url or embedded_dsn(settings.data_dir)
+    return connect(dsn, timeout_s=settings.clickhouse_timeout_seconds)
+
+
+def _build_pipeline(
+    settings: Settings, *, registry: CollectorRegistry, ledger: Ledger, clock: Clock
+) -> _Pipeline:
     wal_root = settings.data_dir / "wal"
     wal = claim_wal(wal_root, settings.wal) if settings.wal.enabled else None
     recovered = wal.recover() if wal is not None else Recovered()
@@ -180,11 +202,17 @@ def _build_pipeline(
         adopter = Adopter(
             wal_root, settings=settings.wal, own=wal, journal=journal, dedup=dedup, ledger=ledger
         )
+    instruments = FlushInstruments(registry)
+    dead_letters = DeadLetters(settings.data_dir, bytes_max=settings.dead_letters.bytes)
     flusher = Flusher(
         ring=ring,
-        writer=Writer(open_storage, EVENTS_TABLE),
+        persister=Persister(
+            writer=open_writer(settings),
+            dead_letters=dead_letters,
+            failed=instruments.storage_failed,
+        ),
         ledger=ledger,
-        observer=FlushInstruments(registry),
+        observer=instruments,
         wal=wal,
         stream_id=wal.stream_id if wal is not None else str(uuid_utils.uuid7()),
         rows=settings.flush.rows,
@@ -207,4 +235,4 @@ def _build_pipeline(
         stored=lambda: asyncio.wrap_future(flusher.stored()),
         stored_timeout_s=settings.ack.stored_seconds,
     )
-    return _Pipeline(ingestor, committer, journal, ring, flusher, dedup, wal, adopter)
+    return _Pipeline(ingestor, committer, journal, ring, flusher, dedup, wal, dead_letters, adopter)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from ingest import cli_dead_letters
 from ingest.settings import SettingsError, load_settings
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_dead_letters.app, name="dead-letters")
 
 ConfigOption = Annotated[
     Path | None,

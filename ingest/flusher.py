@@ -3,7 +3,7 @@
 Invariants:
 - slots are released only after the writer confirmed their rows;
 - every attempt for the same slots sends the same rows in the same order under the same token;
-- it alone retries, and it never gives up while the service runs.
+- it never gives up while the service runs.
 """
 
 import threading
@@ -14,34 +14,21 @@ from typing import Protocol
 
 import pyarrow as pa
 import structlog
-import tenacity
 
 from ingest.columns import conform, to_columns
 from ingest.ledger import Ledger
+from ingest.persist import AbandonedError, Persister
 from ingest.ring_buffer import RingBuffer, Slot
-from storage.errors import StorageError, TransientError
 from storage.wal import Wal, WalError
 from storage.wal_segment import DamagedError
 
-RETRY_WAITS_S = (0.2, 30.0)
-"""Between attempts: the first wait and the longest; every one is jittered by the first."""
-
 log = structlog.get_logger()
-
-
-class Writes(Protocol):
-    """What the flusher needs of a writer; tests bring one that fails."""
-
-    def open(self) -> None: ...
-    def write(self, rows: pa.Table, *, token: str) -> None: ...
-    def close(self) -> None: ...
 
 
 class FlushObserver(Protocol):
     """Who counts flushes."""
 
     def flushed(self, *, rows: int, reason: str, seconds: float) -> None: ...
-    def storage_failed(self, error: StorageError) -> None: ...
 
 
 class Flusher:
@@ -49,7 +36,7 @@ class Flusher:
         self,
         *,
         ring: RingBuffer,
-        writer: Writes,
+        persister: Persister,
         ledger: Ledger,
         observer: FlushObserver,
         wal: Wal | None,
@@ -58,24 +45,20 @@ class Flusher:
         bytes: int,  # noqa: A002
         age_s: float,
         clock: Callable[[], float],
-        retry_waits_s: tuple[float, float] = RETRY_WAITS_S,
     ) -> None:
         """rows, bytes, age_s: at which a flush is due. wal: where spilled slots are read back and
         stored ones forgotten; stream_id: unique to it, or to this process where there is none, so
         that its tokens are; clock: monotonic, in seconds."""
         self._wal = wal
         self._ring = ring
-        self._writer = writer
+        self._persister = persister
         self._ledger = ledger
         self._observer = observer
         self._stream_id = stream_id
         self._rows, self._bytes, self._age_s = rows, bytes, age_s
         self._clock = clock
-        self._retry_waits_s = retry_waits_s
         self._rows_per_s = 0.0
-        self._healthy = True
         self._opened = threading.Event()
-        self._abandon = threading.Event()
         self._waiting_lock = threading.Lock()
         self._waiting: list[tuple[int, Future[None]]] = []
         self._thread = threading.Thread(target=self._run, name="flusher", daemon=True)
@@ -92,12 +75,12 @@ class Flusher:
         """Flush what is buffered, then end. Does not block: join does."""
         self._ring.close()
         if not self._opened.is_set() and self._ring.fill().rows == 0:
-            self._abandon.set()  # storage never came, and there is nothing to wait for it with
+            self._persister.abandon()  # storage never came, and nothing waits for it
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end. False when storage did not take everything in `timeout_s`."""
         self._thread.join(timeout_s)
-        self._abandon.set()  # ends a retry that is still waiting
+        self._persister.abandon()  # ends a retry that is still waiting
         return not self._thread.is_alive() and self._ring.fill().rows == 0
 
     def flush(self) -> Future[None]:
@@ -118,7 +101,7 @@ class Flusher:
     @property
     def healthy(self) -> bool:
         """Whether storage is open and took the last attempt."""
-        return self._opened.is_set() and self._healthy
+        return self._opened.is_set() and self._persister.healthy
 
     def drain_s(self) -> float:
         """How long the buffer would take to drain at the measured rate; 1 before any flush."""
@@ -126,14 +109,14 @@ class Flusher:
 
     def _run(self) -> None:
         try:
-            self._persist(self._writer.open)
+            self._persister.open()
             self._opened.set()
             while self._flush_next():
                 pass
-        except tenacity.RetryError:
-            pass  # abandoned at shutdown: the slots stay unreleased
+        except AbandonedError:
+            pass  # at shutdown: the slots stay unreleased
         finally:
-            self._writer.close()
+            self._persister.close()
 
     def _flush_next(self) -> bool:
         """False at the end."""
@@ -143,15 +126,16 @@ class Flusher:
         started_s = self._clock()
         table = to_columns([batch for slot in slots if (batch := self._batch_of(slot)) is not None])
         token = self._token(slots)
-        self._persist(lambda: self._writer.write(table, token=token))
         rows = table.num_rows
+        dead = self._persister.store(table, token=token) if rows else 0
         seconds = self._clock() - started_s
         # Half weight to the newest flush: follows a change within a few flushes.
         rate = rows / max(seconds, 1e-6)
         self._rows_per_s = (self._rows_per_s + rate) / 2 if self._rows_per_s else rate
         self._checkpoint(slots)
         self._ring.release(slots)
-        self._ledger.settle("stored", rows)
+        self._ledger.settle("stored", rows - dead)
+        self._ledger.settle("dead_lettered", dead)
         self._observer.flushed(rows=rows, reason=reason, seconds=seconds)
         self._notify()
         return True
@@ -185,40 +169,6 @@ class Flusher:
         except WalError as error:
             # At worst the same rows are sent again after a restart, and collapse in the table.
             log.warning("the log could not be shortened", error=str(error))
-
-    def _persist(self, attempt: Callable[[], None]) -> None:
-        """Call `attempt` until it succeeds; raises RetryError when abandoned."""
-        first_s, longest_s = self._retry_waits_s
-        for retry in tenacity.Retrying(
-            wait=tenacity.wait_exponential_jitter(
-                multiplier=first_s, max=longest_s, jitter=first_s
-            ),
-            sleep=tenacity.sleep_using_event(self._abandon),
-            stop=tenacity.stop_when_event_set(self._abandon),
-        ):
-            with retry:
-                try:
-                    attempt()
-                except StorageError as error:
-                    self._failed(error)
-                    raise
-                except Exception as error:  # a bug, but the flusher must outlive it
-                    self._failed(TransientError(f"{type(error).__name__}: {error}"))
-                    raise
-        if not self._healthy:
-            self._healthy = True
-            log.info("storage takes rows again")
-
-    def _failed(self, error: StorageError) -> None:
-        self._observer.storage_failed(error)
-        if self._healthy:  # one line for each change of state, not for each attempt
-            self._healthy = False
-            log.error(
-                "storage does not take rows: keeping them and trying again",
-                error=str(error),
-                code=error.code,
-                error_class=error.error_class,
-            )
 
     def _notify(self) -> None:
         with self._waiting_lock:

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from ingest.ledger import Ledger
 from ingest.ring_buffer import RingBuffer
+from storage.dead_letters import DeadLetters
 from storage.errors import ErrorClass, StorageError
 from storage.wal import Wal
 
@@ -62,11 +63,14 @@ class FlushInstruments:
 class BooksCollector(Collector):
     """The ledger and the buffer, read when Prometheus asks.
 
-    received = stored + duplicate + rejected + refused + lost + in flight holds at every scrape,
-    because all of them come from one reading of the ledger.
+    received = stored + duplicate + rejected + refused + dead-lettered + lost + in flight holds at
+    every scrape, because all of them come from one reading of the ledger.
     """
 
-    def __init__(self, *, ledger: Ledger, ring: RingBuffer, wal: Wal | None) -> None:
+    def __init__(
+        self, *, ledger: Ledger, ring: RingBuffer, wal: Wal | None, dead_letters: DeadLetters
+    ) -> None:
+        self._dead_letters = dead_letters
         self._ledger = ledger
         self._ring = ring
         self._wal = wal
@@ -81,6 +85,7 @@ class BooksCollector(Collector):
             ("duplicate", "Events acknowledged that were known already", books.duplicate),
             ("rejected", "Events refused because they or their batch were invalid", books.rejected),
             ("refused", "Valid events refused for want of room", books.refused),
+            ("dead_lettered", "Events that storage refused for good", books.dead_lettered),
             ("lost", "Events in the log that a disk has lost", books.lost),
         ):
             yield CounterMetricFamily(f"{PREFIX}_events_{name}", text, value)
@@ -90,6 +95,7 @@ class BooksCollector(Collector):
             ("buffer_bytes", "Bytes in the ring buffer", fill.bytes),
             ("buffer_slots", "Record batches in the ring buffer", fill.slots),
             ("buffer_oldest_age_seconds", "Age of the oldest row not stored", fill.oldest_age_s),
+            ("dead_letters_bytes", "Bytes of the dead letters", self._dead_letters.size_bytes()),
             ("wal_bytes", "Bytes of the write-ahead log", wal_bytes),
         ):
             yield GaugeMetricFamily(f"{PREFIX}_{name}", text, number)

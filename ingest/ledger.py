@@ -3,14 +3,14 @@
 Double entry: an event is counted as received and in flight in one step, and moves from in flight to
 its outcome in one step, so that at every reading
 
-    received = stored + duplicate + rejected + refused + lost + in flight.
+    received = stored + duplicate + rejected + refused + dead-lettered + lost + in flight.
 """
 
 import threading
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Outcome = Literal["stored", "duplicate", "rejected", "refused", "lost"]
+Outcome = Literal["stored", "duplicate", "rejected", "refused", "dead_lettered", "lost"]
 
 
 @dataclass(slots=True)
@@ -24,6 +24,7 @@ class Books:
     duplicate: int = 0
     rejected: int = 0
     refused: int = 0
+    dead_lettered: int = 0
     lost: int = 0
     in_flight: int = 0
 

@@ -53,7 +53,7 @@ def serve(settings: Settings) -> int:
         _check_port(settings.host, settings.port)
         _make_data_dir(settings.data_dir)
         if settings.clickhouse_url is None:
-            stack.enter_context(_locked(settings.data_dir))
+            stack.enter_context(locked(settings.data_dir))
         peers_dir = None
         if settings.workers > 1:
             # Not under data_dir: the path of a Unix socket has 107 characters at most.
@@ -146,7 +146,8 @@ def _make_data_dir(data_dir: Path) -> None:
 
 
 @contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
+def locked(data_dir: Path) -> Iterator[None]:
+    """The embedded engine's directory for this process alone. Raises StartError."""
     try:
         lock = (data_dir / "lock").open("wb")
     except OSError as error:

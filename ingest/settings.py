@@ -66,6 +66,10 @@ class WalSettings(_Section):
     segment_bytes: Positive = Field(64 * MIB, description="Bytes at which a new file begins")
 
 
+class DeadLetterSettings(_Section):
+    bytes: Positive = Field(1024 * MIB, description="Bytes of all dead letters")
+
+
 class AckSettings(_Section):
     level: Literal["buffered", "durable", "stored"] = Field(
         "durable", description="What a 201 promises when the request does not say"
@@ -104,6 +108,9 @@ class Settings(BaseSettings):
     clickhouse_url: str | None = Field(
         None, description="A ClickHouse server; left out: the embedded engine under data_dir"
     )
+    clickhouse_timeout_seconds: Positive = Field(
+        30, description="Time for a ClickHouse server to answer"
+    )
     data_dir: Path = Field(Path("data"), description="Where the service keeps its files")
     shutdown_seconds: Positive = Field(25, description="Time to drain at shutdown")
     log: LogSettings = LogSettings()
@@ -111,6 +118,7 @@ class Settings(BaseSettings):
     buffer: BufferSettings = BufferSettings()
     flush: FlushSettings = FlushSettings()
     wal: WalSettings = WalSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
     ack: AckSettings = AckSettings()
     dedup: DedupSettings = DedupSettings()
     query: QuerySettings = QuerySettings()

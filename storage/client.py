@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import clickhouse_connect
 import urllib3
@@ -17,7 +18,6 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from storage.errors import StorageError, UnavailableError, classify
 
-TIMEOUT_S = 30
 EMBEDDED_SCHEME = "chdb://"
 
 
@@ -43,17 +43,22 @@ def prepare_embedded(data_dir: Path) -> None:
     tempfile.tempdir = os.fspath(temporary)
 
 
-def connect(dsn: str) -> Client:
-    """A client, connected. Raises UnavailableError saying what to do when that fails."""
-    try:
-        return clickhouse_connect.get_client(
-            dsn=dsn,
+def connect(dsn: str, *, timeout_s: int = 30) -> Client:
+    """A client, connected. Raises UnavailableError saying what to do when that fails.
+
+    timeout_s: for a server to answer.
+    """
+    options: dict[str, Any] = {}
+    if not is_embedded(dsn):
+        options = {
             # A session would refuse a second query at the same time.
-            autogenerate_session_id=False,
-            send_receive_timeout=TIMEOUT_S,
-            connect_timeout=5,
-            query_retries=0,
-        )
+            "autogenerate_session_id": False,
+            "send_receive_timeout": timeout_s,
+            "connect_timeout": 5,
+            "query_retries": 0,
+        }
+    try:
+        return clickhouse_connect.get_client(dsn=dsn, **options)
     except Exception as error:  # the driver raises its own, urllib3's and plain errors here
         code = getattr(error, "code", None)
         raise UnavailableError(_advice(dsn, code), code) from error

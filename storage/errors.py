@@ -32,6 +32,7 @@ PERMANENT_CODES = {
     117: "INCORRECT_DATA",
     321: "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
     349: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
+    469: "VIOLATED_CONSTRAINT",
 }
 """The rows themselves are refused: trying the same rows again can't help."""
 

@@ -4,13 +4,19 @@
 
 The SQL engine behind it is the real one, so what tables, settings, tokens and errors do is real.
 The HTTP side is not: no users, no sessions, no streaming, no progress headers.
+
+`POST /fault` with the name of a fault makes inserts fail that way from then on, with an empty body
+not any more: a number of ClickHouse, an HTTP status such as `http-502`, or one of FAULTS.
 """
 
 import gzip
 import json
 import re
+import socket
+import struct
 import sys
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +43,16 @@ _DECOMPRESSORS = {
     "lz4": lz4.frame.decompress,
     "gzip": gzip.decompress,
     "deflate": zlib.decompress,
+}
+
+
+FAULTS = {
+    "hang": "answers after a minute",
+    "reset": "resets the connection",
+    "cut": "ends the connection in the middle of the headers",
+    "lost-reply": "inserts, and then ends the connection",
+    "html-200": "a proxy's page, with status 200",
+    "error-200": "an error in the body, with status 200",
 }
 
 
@@ -92,6 +108,7 @@ class Engine:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     engine: Engine
+    fault = ""
 
     def do_GET(self) -> None:
         self._serve()
@@ -106,6 +123,10 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         if url.path == "/ping":
             self._reply(200, b"Ok.\n", {})
+            return
+        if url.path == "/fault":
+            Handler.fault = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
+            self._reply(200, b"", {})
             return
         arguments = dict(parse_qsl(url.query, keep_blank_values=True))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -124,6 +145,8 @@ class Handler(BaseHTTPRequestHandler):
                 line, _, body = body.partition(b"\n")
                 query = line.decode()
             if _INSERT.match(query):
+                if self.fault and self._fail(self.fault, query, body, settings):
+                    return
                 rows = self.engine.insert(query, body, settings)
                 summary = {"written_rows": str(rows), "read_rows": str(rows)}
                 self._reply(200, b"", {"X-ClickHouse-Summary": json.dumps(summary)})
@@ -137,6 +160,34 @@ class Handler(BaseHTTPRequestHandler):
             match = _CODE.search(text)
             code = match[1] if match else "1001"
             self._reply(500, text.encode(), {"X-ClickHouse-Exception-Code": code})
+
+    def _fail(self, fault: str, query: str, body: bytes, settings: Mapping[str, str]) -> bool:
+        """Fail in the way of `fault`; True: nothing more is to be done."""
+        if fault == "hang":
+            time.sleep(60)
+        elif fault == "lost-reply":
+            self.engine.insert(query, body, settings)
+        elif fault == "cut":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-ClickHouse-Summary: {")
+        elif fault == "reset":
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        elif fault == "html-200":
+            self._reply(200, b"<html>It works!</html>", {})
+            return True
+        elif fault == "error-200":
+            self._reply(200, b"Code: 241. DB::Exception: Memory limit exceeded", {})
+            return True
+        elif fault.startswith("http-"):
+            self._reply(int(fault.removeprefix("http-")), b"<html>proxy</html>", {})
+            return True
+        else:
+            text = f"Code: {fault}. DB::Exception: as told. (FAKE)".encode()
+            self._reply(500, text, {"X-ClickHouse-Exception-Code": fault})
+            return True
+        self.close_connection = True
+        self.connection.close()
+        return True
 
     def _read_chunks(self) -> bytes:
         body = b""

@@ -5,17 +5,20 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from storage.errors import StorageError
+from storage.errors import PermanentError, StorageError
 
 
 @dataclass
 class FakeWriter:
-    """failures: what the next attempts raise, in order; down: every attempt raises it."""
+    """failures: what the next attempts raise, in order; down: every attempt raises it; poison: ids
+    that a write must not have. Also takes dead letters."""
 
     failures: list[StorageError] = field(default_factory=list)
     down: StorageError | None = None
     attempts: list[tuple[str, pa.Table]] = field(default_factory=list)
     stored: list[tuple[str, pa.Table]] = field(default_factory=list)
+    poison: set[str] = field(default_factory=set)
+    dead: list[str] = field(default_factory=list)
     opened: int = 0
     closed: bool = False
     attempted: threading.Event = field(default_factory=threading.Event)
@@ -28,7 +31,12 @@ class FakeWriter:
         self.attempts.append((token, rows))
         self.attempted.set()
         self._fail()
+        if self.poison.intersection(rows.column("id").to_pylist()):
+            raise PermanentError("poison", 6)
         self.stored.append((token, rows))
+
+    def add(self, rows: pa.Table, error: StorageError) -> None:
+        self.dead += rows.column("id").to_pylist()
 
     def close(self) -> None:
         self.closed = True

@@ -17,6 +17,7 @@ from ingest.ring_buffer import RingBuffer
 from ingest.settings import ENV_PREFIX, Settings
 from metrics_api import errors as query_errors
 from storage import errors as storage_errors
+from storage.dead_letters import DeadLetters
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("ingest", "storage", "metrics_api", "bench")
@@ -100,7 +101,8 @@ def test_every_instrument_is_documented() -> None:
     FlushInstruments(registry)
     RequestInstruments(registry)
     ring = RingBuffer(slots_max=1, rows_max=1, bytes_max=1, clock=lambda: 0.0)
-    registry.register(BooksCollector(ledger=Ledger(), ring=ring, wal=None))
+    dead = DeadLetters(ROOT, bytes_max=1)
+    registry.register(BooksCollector(ledger=Ledger(), ring=ring, wal=None, dead_letters=dead))
     text = documentation("operations.md")
     for family in registry.collect():
         suffix = "_total" if family.type == "counter" else ""

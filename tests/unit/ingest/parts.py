@@ -14,6 +14,7 @@ from ingest.ingestor import Ingestor
 from ingest.instruments import FlushInstruments
 from ingest.journal import Journal
 from ingest.ledger import Ledger
+from ingest.persist import Persister
 from ingest.ring_buffer import RingBuffer
 from storage.wal import Wal
 from tests.fakes.fake_writer import FakeWriter
@@ -55,18 +56,23 @@ class Parts:
         self.registry = CollectorRegistry()
 
     def flusher(self, writer: FakeWriter, *, rows: int = 10, age_s: float = 3600) -> Flusher:
+        instruments = FlushInstruments(self.registry)
         return Flusher(
             ring=self.ring,
-            writer=writer,
+            persister=Persister(
+                writer=writer,
+                dead_letters=writer,
+                failed=instruments.storage_failed,
+                retry_waits_s=(0.001, 0.01),
+            ),
             ledger=self.ledger,
-            observer=FlushInstruments(self.registry),
+            observer=instruments,
             wal=self.wal,
             stream_id="stream",
             rows=rows,
             bytes=1 << 30,
             age_s=age_s,
             clock=self.clock.monotonic_s,
-            retry_waits_s=(0.001, 0.01),
         )
 
 

@@ -13,12 +13,11 @@ from tests.unit.ingest.parts import Parts
 
 
 def buffer(parts: Parts, rows: int) -> None:
-    record = {"id": "i", "event_time": 0, "key_time": 0, "received_at": 0}
+    record = {"event_time": 0, "key_time": 0, "received_at": 0}
     record["event"] = {"name": "e", "channel_type": "web"}
+    records = [{"id": str(index), **record} for index in range(rows)]
     parts.ledger.receive(rows)
-    parts.ring.append(
-        pa.RecordBatch.from_pylist([record] * rows, schema=RECORD_SCHEMA), received_us=1
-    )
+    parts.ring.append(pa.RecordBatch.from_pylist(records, schema=RECORD_SCHEMA), received_us=1)
 
 
 def drained(parts: Parts, writer: FakeWriter) -> bool:
@@ -126,3 +125,28 @@ def test_a_stop_does_not_wait_for_storage_when_there_is_nothing_to_store() -> No
     stopper.start()
     stopper.join(10)
     assert not stopper.is_alive()
+
+
+@pytest.mark.parametrize("bad", [{"0"}, {"9999"}, {"17", "18"}, {"0", "4000", "9999"}])
+def test_a_row_that_storage_refuses_is_set_aside_and_the_others_are_stored(bad: set[str]) -> None:
+    parts, writer = Parts(rows_max=20_000), FakeWriter(poison=bad)
+    buffer(parts, 10_000)
+    assert drained(parts, writer)
+    assert set(writer.dead) == bad
+    stored = [i for _, rows in writer.stored for i in rows.column("id").to_pylist()]
+    assert sorted(stored) == sorted({str(i) for i in range(10_000)} - bad)
+    if len(bad) == 1:
+        assert len(writer.attempts) <= 30
+    tokens = [token for token, _ in writer.attempts]
+    assert len(set(tokens)) == len(tokens)
+    books = parts.ledger.read()
+    assert (books.stored, books.dead_lettered) == (10_000 - len(bad), len(bad))
+
+
+def test_when_all_rows_are_refused_they_are_set_aside_without_an_insert_for_each() -> None:
+    parts = Parts(rows_max=20_000)
+    writer = FakeWriter(poison={str(index) for index in range(10_000)})
+    buffer(parts, 10_000)
+    assert drained(parts, writer)
+    assert len(writer.dead) == 10_000
+    assert len(writer.attempts) < 500

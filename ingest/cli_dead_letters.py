@@ -1,0 +1,115 @@
+"""`event-stream dead-letters`: what storage refused for good, and what becomes of it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ingest.settings import Settings, SettingsError, load_settings
+from storage.dead_letters import DeadLetter, DeadLetters
+from storage.errors import StorageError
+
+app = typer.Typer(
+    help="Rows that ClickHouse refused for good: list, show, replay, discard.",
+    no_args_is_help=True,
+)
+
+Names = Annotated[list[str] | None, typer.Argument(help="Names as listed; none for all of them")]
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of settings")]
+DataDir = Annotated[Path | None, typer.Option(help="Where the service keeps files")]
+Url = Annotated[str | None, typer.Option(help="A ClickHouse server instead of the embedded engine")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing")]
+
+
+@app.command("list")
+def list_(config: Config = None, data_dir: DataDir = None) -> None:
+    """One line for each dead letter."""
+    table = Table("name", "refused at", "rows", "bytes", "code", "reason")
+    for letter in _letters(_settings(config, data_dir), None):
+        code = "" if letter.code is None else str(letter.code)
+        at = f"{letter.at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(letter.name, at, str(letter.rows), str(letter.bytes), code, letter.reason)
+    Console().print(table)
+
+
+@app.command()
+def show(names: Names = None, config: Config = None, data_dir: DataDir = None) -> None:
+    """The rows, one JSON object a line."""
+    for letter in _letters(_settings(config, data_dir), names):
+        for row in letter.read().to_pylist():
+            present = {name: value for name, value in row.items() if value not in (None, "", [])}
+            print(json.dumps(present, default=str, ensure_ascii=False))
+
+
+@app.command()
+def replay(
+    names: Names = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    clickhouse_url: Url = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Insert the rows again, once what was wrong is mended; those that are stored are removed.
+
+    Counts nothing twice. With embedded storage stop the service first: it has the engine.
+    """
+    from ingest.app import open_writer
+    from ingest.server import StartError, locked
+
+    settings = _settings(config, data_dir, clickhouse_url)
+    letters = list(_letters(settings, names))
+    if dry_run:
+        print(f"would insert {sum(letter.rows for letter in letters)} rows")
+        return
+    embedded = settings.clickhouse_url is None
+    try:
+        with locked(settings.data_dir) if embedded else nullcontext():
+            writer = open_writer(settings)
+            for letter in letters:
+                writer.write(letter.read(), token=f"dead-letter-{letter.name}")
+                letter.path.unlink()
+                print(f"{letter.name}: {letter.rows} rows stored")
+            writer.close()
+    except (StartError, StorageError) as error:
+        _fail(error)
+
+
+@app.command()
+def discard(
+    names: Names = None, config: Config = None, data_dir: DataDir = None, dry_run: DryRun = False
+) -> None:
+    """Delete dead letters. Their rows are gone then."""
+    for letter in _letters(_settings(config, data_dir), names):
+        if not dry_run:
+            letter.path.unlink()
+        print(f"{letter.name}: {letter.rows} rows {'would be ' if dry_run else ''}discarded")
+
+
+def _letters(settings: Settings, names: list[str] | None) -> Iterator[DeadLetter]:
+    found = {
+        letter.name: letter
+        for letter in DeadLetters(settings.data_dir, bytes_max=settings.dead_letters.bytes)
+    }
+    for name in names or found:
+        if name not in found:
+            _fail(f"There is no dead letter {name}: see event-stream dead-letters list")
+        yield found[name]
+
+
+def _settings(
+    config: Path | None, data_dir: Path | None, clickhouse_url: str | None = None
+) -> Settings:
+    try:
+        return load_settings(config, data_dir=data_dir, clickhouse_url=clickhouse_url)
+    except SettingsError as error:
+        _fail(error)
+
+
+def _fail(error: object) -> NoReturn:
+    typer.echo(f"event-stream: {error}", err=True)
+    raise typer.Exit(2)

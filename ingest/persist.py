@@ -1,0 +1,158 @@
+"""Getting a flush into the table: try again what may work, set aside the rows that never will.
+
+A permanent error bisects the rows until the bad ones are alone, and those become dead letters; the
+others are stored. n rows with one bad one take about 2·log2(n) inserts. After `SINGLES_MAX` bad
+rows in one flush what still fails is set aside in whole pieces: more is wrong then than rows.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import pyarrow as pa
+import structlog
+import tenacity
+
+from storage.errors import PausedError, PermanentError, StorageError, TransientError
+
+RETRY_WAITS_S = (0.2, 30.0)
+"""Between attempts: the first wait and the longest; every one is jittered by the first."""
+SINGLES_MAX = 100
+
+log = structlog.get_logger()
+
+
+class AbandonedError(Exception):
+    """The service stops, and storage has not taken the rows."""
+
+
+class Writes(Protocol):
+    """What is needed of a writer; tests bring one that fails."""
+
+    def open(self) -> None: ...
+    def write(self, rows: pa.Table, *, token: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class SetsAside(Protocol):
+    """Where dead letters go."""
+
+    def add(self, rows: pa.Table, error: StorageError) -> None: ...
+
+
+class Persister:
+    """Belongs to the flusher's thread; only `abandon` may be called from another."""
+
+    def __init__(
+        self,
+        *,
+        writer: Writes,
+        dead_letters: SetsAside,
+        failed: Callable[[StorageError], None],
+        retry_waits_s: tuple[float, float] = RETRY_WAITS_S,
+    ) -> None:
+        """failed: called for every failed attempt."""
+        self._writer = writer
+        self._dead_letters = dead_letters
+        self._failed = failed
+        self._retry_waits_s = retry_waits_s
+        self._healthy = True
+        self._abandon = threading.Event()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether storage took the last attempt."""
+        return self._healthy
+
+    def abandon(self) -> None:
+        """End whatever is still being tried."""
+        self._abandon.set()
+
+    def open(self) -> None:
+        """Open storage, however long that takes. Raises AbandonedError."""
+        self._until_it_works(self._open)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def store(self, rows: pa.Table, *, token: str) -> int:
+        """Store `rows` and return how many of them became dead letters. Raises AbandonedError.
+
+        token: the same for the same rows in the same order.
+        """
+        set_aside = 0
+        pieces = [(rows, token)]
+        while pieces:
+            piece, piece_token = pieces.pop()
+            try:
+                self._until_it_works(lambda: self._writer.write(piece, token=piece_token))  # noqa: B023
+                continue
+            except PermanentError as error:
+                refusal = error
+            if piece.num_rows > 1 and set_aside < SINGLES_MAX:
+                middle = piece.num_rows // 2
+                # The same halves have the same tokens when it is all done again after a crash.
+                pieces += [
+                    (piece.slice(middle), f"{piece_token}.1"),
+                    (piece.slice(0, middle), f"{piece_token}.0"),
+                ]
+                continue
+            log.error(
+                "storage refuses rows for good: set aside as dead letters",
+                rows=piece.num_rows,
+                error=str(refusal),
+                code=refusal.code,
+            )
+            self._until_it_works(lambda: self._dead_letters.add(piece, refusal))  # noqa: B023
+            set_aside += piece.num_rows
+        return set_aside
+
+    def _open(self) -> None:
+        try:
+            self._writer.open()
+        except PermanentError as error:  # there are no rows yet whose fault it could be
+            raise PausedError(str(error), error.code) from error
+
+    def _until_it_works(self, attempt: Callable[[], None]) -> None:
+        """Raises PermanentError at once, AbandonedError at a stop."""
+        first_s, longest_s = self._retry_waits_s
+        try:
+            for retry in tenacity.Retrying(
+                retry=tenacity.retry_if_not_exception_type(PermanentError),
+                wait=tenacity.wait_exponential_jitter(
+                    multiplier=first_s, max=longest_s, jitter=first_s
+                ),
+                sleep=tenacity.sleep_using_event(self._abandon),
+                stop=tenacity.stop_when_event_set(self._abandon),
+            ):
+                with retry:
+                    self._try(attempt)
+        except tenacity.RetryError as error:
+            raise AbandonedError from error
+        if not self._healthy:
+            self._healthy = True
+            log.info("storage takes rows again")
+
+    def _try(self, attempt: Callable[[], None]) -> None:
+        try:
+            attempt()
+        except PermanentError as error:
+            self._failed(error)
+            raise
+        except StorageError as error:
+            self._note(error)
+            raise
+        except Exception as error:  # a bug, or a disk; the flusher must outlive it
+            self._note(TransientError(f"{type(error).__name__}: {error}"))
+            raise
+
+    def _note(self, error: StorageError) -> None:
+        self._failed(error)
+        if self._healthy:  # one line for each change of state, not for each attempt
+            self._healthy = False
+            log.error(
+                "storage does not take rows: keeping them and trying again",
+                error=str(error),
+                code=error.code,
+                error_class=error.error_class,
+            )
