@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 import prometheus_client
 import uuid_utils
 from clickhouse_connect.driver.client import Client
@@ -24,6 +25,7 @@ from ingest.ingestor import Ingestor
 from ingest.instruments import BooksCollector, FlushInstruments, RequestInstruments
 from ingest.journal import Journal
 from ingest.ledger import Ledger
+from ingest.ledger_resource import LedgerResource
 from ingest.lifespan import Lifespan
 from ingest.openapi import openapi_document
 from ingest.parse import Parser
@@ -34,6 +36,7 @@ from ingest.resources import Acks, BatchResource, EventResource
 from ingest.ring_buffer import RingBuffer
 from ingest.routes import build_routes
 from ingest.settings import Settings
+from ingest.warmup import Warmup
 from metrics_api import errors as query_errors
 from metrics_api.openapi import metrics_paths
 from metrics_api.resources import MetricsResource
@@ -73,8 +76,8 @@ def create_app(
 ) -> AsgiApp:
     """One worker of the service, to be started by the ASGI lifespan.
 
-    peers_dir: a directory shared by the workers of one service, None for a worker alone; drained:
-    called at the end of a shutdown that left nothing unstored.
+    peers_dir: shared by the workers of one service, None for a worker alone; drained: called at the
+    end of a shutdown that left nothing unstored.
     """
     clock = clock or Clock()
     registry = CollectorRegistry()
@@ -91,7 +94,7 @@ def create_app(
         )
     )
     reader = Reader(
-        lambda: _connect(settings),
+        lambda: open_client(settings),
         clients=settings.query.concurrency,
         timeout_s=settings.query.seconds,
     )
@@ -106,17 +109,26 @@ def create_app(
     async def exposition() -> bytes:
         return generate_latest(registry)
 
-    peers = Peers(peers_dir, {**local.answers(), "scrape": exposition})
+    async def books() -> bytes:
+        return orjson.dumps(ledger.read())
+
+    peers = Peers(peers_dir, {**local.answers(), "scrape": exposition, "ledger": books})
 
     async def expositions() -> dict[int, bytes]:
         return {peers.number: await exposition(), **await peers.ask("scrape")}
 
-    async def warm() -> None:
-        recent = await reader.recent_ids(
-            seconds=settings.dedup.warm_seconds, limit=settings.dedup.ids
-        )
-        pipeline.dedup.remember(recent)
+    async def ledgers() -> dict[int, bytes]:
+        return {peers.number: await books(), **await peers.ask("ledger")}
 
+    warmup = Warmup(
+        reader=reader,
+        dedup=pipeline.dedup,
+        wal=pipeline.wal,
+        ring=pipeline.ring,
+        ledger=ledger,
+        recent_s=settings.dedup.warm_seconds,
+        ids_max=settings.dedup.ids,
+    )
     lifespan = Lifespan(
         ingestor=pipeline.ingestor,
         journal=pipeline.journal,
@@ -124,7 +136,7 @@ def create_app(
         reader=reader,
         peers=peers,
         adopter=pipeline.adopter,
-        warm=warm,
+        warmup=warmup,
         shutdown_s=settings.shutdown_seconds,
         drained=drained,
     )
@@ -148,6 +160,7 @@ def create_app(
                 flush_timeout_s=settings.query.flush_seconds,
             ),
             "/metrics": ScrapeResource(expositions),
+            "/debug/ledger": LedgerResource(ledgers),
             "/livez": LiveResource(),
             "/readyz": ReadyResource(checks),
             **docs_routes(openapi_document(metrics_paths(), limits)),
@@ -169,14 +182,15 @@ def open_writer(settings: Settings) -> Writer:
         prepare_embedded(settings.data_dir)
 
     def open_storage() -> Client:
-        client = _connect(settings)
+        client = open_client(settings)
         migrate(client, TABLE_SCHEMA, embedded=embedded)
         return client
 
     return Writer(open_storage, EVENTS_TABLE)
 
 
-def _connect(settings: Settings) -> Client:
+def open_client(settings: Settings) -> Client:
+    """A client of the storage that `settings` name. Raises UnavailableError."""
     dsn = settings.clickhouse_url or embedded_dsn(settings.data_dir)
     return connect(dsn, timeout_s=settings.clickhouse_timeout_seconds)
 

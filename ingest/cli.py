@@ -118,6 +118,40 @@ def generate(
         _fail(error)
 
 
+@app.command()
+def doctor(
+    config: ConfigOption = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the service keeps files")] = None,
+    clickhouse_url: Annotated[
+        str | None, typer.Option(help="A ClickHouse server instead of the embedded engine")
+    ] = None,
+) -> None:
+    """Compare the logs, the dead letters and the table, and say what is off; exit code 1 if so.
+
+    With embedded storage stop the service first: it has the engine.
+    """
+    from ingest.app import open_client
+    from ingest.doctor import examine
+    from ingest.server import StartError, locked
+    from storage.dead_letters import DeadLetters
+    from storage.errors import StorageError
+
+    try:
+        settings = load_settings(config, data_dir=data_dir, clickhouse_url=clickhouse_url)
+        letters = DeadLetters(settings.data_dir, bytes_max=settings.dead_letters.bytes)
+        embedded = settings.clickhouse_url is None
+        with locked(settings.data_dir) if embedded else nullcontext():
+            report = examine(settings.data_dir, letters, open_client(settings))
+    except (SettingsError, StartError, StorageError) as error:
+        _fail(error)
+    for line in report.facts:
+        print(line)
+    for line in report.faults:
+        print(f"FAULT: {line}")
+    print("something is off" if report.faults else "all is well")
+    raise typer.Exit(1 if report.faults else 0)
+
+
 def _opened(file: str) -> AbstractContextManager[BinaryIO]:
     return nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb")
 

@@ -80,5 +80,7 @@ class NotStoredError(IngestError):
 class ShuttingDownError(IngestError):
     """The service is draining and takes no more events."""
 
+    retry_after_s = 1
+
     def __init__(self) -> None:
         super().__init__("The service is shutting down: retry later")

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -21,7 +21,7 @@ from ingest.ingestor import Ingestor
 from ingest.journal import Journal
 from ingest.peers import Peers
 from ingest.recovery import Adopter
-from storage.errors import StorageError
+from ingest.warmup import Warmup
 from storage.reader import Reader
 
 OPEN_WAIT_S = 2.0
@@ -48,15 +48,15 @@ class Lifespan:
         reader: Reader,
         peers: Peers,
         adopter: Adopter | None,
-        warm: Callable[[], Awaitable[None]],
+        warmup: Warmup,
         shutdown_s: float,
         drained: Callable[[], None],
     ) -> None:
-        """adopter: takes over the logs of workers that are gone; warm: makes ids that were stored
-        recently known; shutdown_s: the time to drain; drained: called when that worked."""
+        """adopter: takes over the logs of workers that are gone; shutdown_s: the time to drain;
+        drained: called when that worked."""
         self._journal = journal
         self._adopter = adopter
-        self._warm = warm
+        self._warmup = warmup
         self._ingestor = ingestor
         self._flusher = flusher
         self._reader = reader
@@ -77,7 +77,7 @@ class Lifespan:
         await self._peers.start()
         loop = asyncio.get_running_loop()
         if await loop.run_in_executor(None, self._flusher.wait_open, OPEN_WAIT_S):
-            await self._warm_up()
+            await self._warmup.run()
         else:
             log.warning("started without storage: events are kept until it answers")
         self._tasks.append(asyncio.create_task(self._watch_parent()))
@@ -118,12 +118,6 @@ class Lifespan:
             self._closed_s = time.monotonic()
             self._ingestor.close()
             self._closing = asyncio.get_running_loop().create_task(self._close_flusher())
-
-    async def _warm_up(self) -> None:
-        try:
-            await self._warm()
-        except StorageError as error:  # the table collapses what the window does not know
-            log.warning("recent ids could not be read", error=str(error))
 
     async def _close_flusher(self) -> None:
         await self._journal.settled()

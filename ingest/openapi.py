@@ -32,6 +32,7 @@ def openapi_document(query_paths: dict[str, Any], limits: LimitSettings) -> dict
             "/livez": {"get": _health("getLivez", "Whether the process lives", ready=False)},
             "/readyz": {"get": _health("getReadyz", "Whether to send requests", ready=True)},
             "/metrics": {"get": _scrape()},
+            "/debug/ledger": {"get": _ledger()},
         },
         "components": {
             "schemas": schemas | {"Error": _ERROR},
@@ -175,6 +176,24 @@ def _scrape() -> dict[str, Any]:
                 "description": "All instruments",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             },
+            "503": {"$ref": "#/components/responses/Unavailable"},
+        },
+    }
+
+
+def _ledger() -> dict[str, Any]:
+    books = {"type": "object", "additionalProperties": {"type": "integer"}}
+    properties = {
+        "total": books,
+        "balanced": {"type": "boolean", "description": "received is the sum of all outcomes"},
+        "workers": {"type": "object", "additionalProperties": books},
+    }
+    return {
+        "operationId": "getLedger",
+        "summary": "The books: what came in and what became of it",
+        "tags": ["operations"],
+        "responses": {
+            "200": _reply("By worker and in all", ["total", "balanced", "workers"], properties),
             "503": {"$ref": "#/components/responses/Unavailable"},
         },
     }

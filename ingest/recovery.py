@@ -8,7 +8,7 @@ once.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from storage.wal_segment import DamagedError
 
 ADOPT_RECORDS = 64
 """Records that are adopted with one sync."""
+BUFFER_WAIT_S = 0.05
 
 log = structlog.get_logger()
 
@@ -36,18 +37,19 @@ def claim_wal(root: Path, settings: WalSettings) -> Wal:
     """The log of this worker. Raises OSError."""
     for number in count(1):
         try:
-            return _open(root / str(number), settings)
+            return _open(root / str(number), settings, retain_s=settings.retain_seconds)
         except BlockingIOError:
             continue
     raise AssertionError
 
 
-def _open(directory: Path, settings: WalSettings) -> Wal:
+def _open(directory: Path, settings: WalSettings, *, retain_s: float) -> Wal:
     return Wal(
         directory,
         schema=RECORD_SCHEMA,
         segment_bytes=settings.segment_bytes,
         bytes_max=settings.bytes,
+        retain_s=retain_s,
     )
 
 
@@ -77,6 +79,19 @@ def replay(
         )
 
 
+async def replay_retained(wal: Wal, *, ring: RingBuffer, ledger: Ledger) -> int:
+    """Store what the log has retained once more, for the table has lost something of it perhaps; it
+    collapses with what is still there. Returns the events."""
+    rows = 0
+    for _, batch in _read(wal, wal.retained(), ledger):
+        ledger.receive(batch.num_rows)
+        # Without its place in the log: under the token of that, storage would drop it as known.
+        while ring.append(batch, received_us=_oldest_us(batch)) is None:
+            await asyncio.sleep(BUFFER_WAIT_S)
+        rows += batch.num_rows
+    return rows
+
+
 class Adopter:
     def __init__(
         self,
@@ -102,7 +117,7 @@ class Adopter:
             if directory == self._own.directory or not any(directory.glob("*.wal")):
                 continue
             try:
-                orphan = _open(directory, self._settings)
+                orphan = _open(directory, self._settings, retain_s=0)
             except BlockingIOError:
                 continue
             try:
@@ -150,7 +165,7 @@ class Adopter:
 
 
 def _read(
-    wal: Wal, locations: list[Location], ledger: Ledger
+    wal: Wal, locations: Iterable[Location], ledger: Ledger
 ) -> Iterator[tuple[Location, pa.RecordBatch]]:
     for location in locations:
         try:

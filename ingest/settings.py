@@ -63,6 +63,9 @@ class FlushSettings(_Section):
 class WalSettings(_Section):
     enabled: bool = Field(True, description="Whether there is a write-ahead log")
     bytes: Positive = Field(8192 * MIB, description="Bytes of a worker's log")
+    retain_seconds: Annotated[int, Field(ge=0)] = Field(
+        600, description="How long the log keeps what is stored, should the table lose a part"
+    )
     segment_bytes: Positive = Field(64 * MIB, description="Bytes at which a new file begins")
 
 

@@ -43,6 +43,18 @@ class Reader:
         )
         return [event_id for (event_id,) in reversed(rows)]
 
+    async def broken_parts(self) -> list[str]:
+        """Parts of the table that storage set aside because it could not read them.
+
+        It does so at its start and says nothing else of it. Raises StorageError.
+        """
+        rows = await self.query(
+            "SELECT name FROM system.detached_parts WHERE database = currentDatabase()"
+            " AND table = {table:String} AND startsWith(reason, 'broken')",
+            {"table": EVENTS_TABLE},
+        )
+        return [name for (name,) in rows]
+
     def _query(self, sql: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
         try:
             client = self._free.get_nowait()

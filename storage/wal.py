@@ -4,7 +4,7 @@ Invariants:
 - `append` returns only after fdatasync; what it raised for is cut off again and never acknowledged;
 - a file that failed once is not written to again: the next append begins a new one;
 - sequence numbers grow by one in the life of a directory and name the same rows for ever;
-- a segment is deleted only after the checkpoint that covers it is on disk, its directory entry too;
+- a segment is deleted only after the checkpoint that covers it is on disk, and some time later;
 - what can't be read is set aside and counted, and never keeps what follows it from being read.
 
 `append` belongs to one thread, `checkpoint` and `read` to another. A directory belongs to one
@@ -14,10 +14,10 @@ process at a time: a lock says so.
 import errno
 import fcntl
 import os
-import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO
 
@@ -32,6 +32,7 @@ from storage.wal_segment import (
     file_header,
     record_header,
 )
+from storage.wal_segments import Segment, Segments
 from storage.wal_state import WalState, sync_directory
 
 SUFFIX = ".wal"
@@ -64,25 +65,24 @@ class Recovered:
     torn: int = 0
 
 
-@dataclass(slots=True)
-class _Segment:
-    path: Path
-    next_sequence: int  # after the last record in it
-    bytes: int
-
-
 class Wal:
     def __init__(
-        self, directory: Path, *, schema: pa.Schema, segment_bytes: int, bytes_max: int
+        self,
+        directory: Path,
+        *,
+        schema: pa.Schema,
+        segment_bytes: int,
+        bytes_max: int,
+        retain_s: float,
     ) -> None:
-        """Lock the directory. segment_bytes: at which a new file begins; bytes_max: of all files.
+        """Lock the directory. segment_bytes: at which a new file begins; bytes_max: of what is not
+        stored; retain_s: how long what is stored is kept all the same.
 
         Raises BlockingIOError when another process has it, OSError.
         """
         self.directory = directory
         self._schema = schema
         self._segment_bytes = segment_bytes
-        self._bytes_max = bytes_max
         directory.mkdir(parents=True, exist_ok=True)
         self._lock_file = (directory / LOCK).open("wb")
         try:
@@ -90,10 +90,9 @@ class Wal:
         except BlockingIOError:
             self._lock_file.close()
             raise
-        self._guard = threading.Lock()
-        self._segments: list[_Segment] = []
+        self._segments = Segments(bytes_max=bytes_max, retain_s=retain_s)
         self._file: IO[bytes] | None = None
-        self._next_sequence = 0
+        self._next_sequence = self._checkpoint = 0
         self._reader: SegmentReader | None = None
         self._state = WalState(directory)
         self.stream_id = self._state.stream_id()
@@ -102,15 +101,20 @@ class Wal:
         """Read what is there; to be called once, before the first append."""
         recovered = Recovered()
         stored = self._state.read_checkpoint()
-        self._next_sequence = stored
-        for path in sorted(self.directory.glob(f"*{SUFFIX}")):
+        self._next_sequence = self._checkpoint = stored
+        paths = sorted(self.directory.glob(f"*{SUFFIX}"))
+        for path, following in zip_longest(paths, paths[1:]):
+            if following is not None and int(following.stem) <= stored:
+                # Retained: read only when there is need.
+                self._segments.add(Segment(path, int(following.stem), path.stat().st_size))
+                continue
             sequence = int(path.stem)
             for part in self._scan(path, recovered):
                 sequence = part.sequence + 1
                 if part.sequence >= stored:
                     recovered.backlog.append(Location(path, part))
             self._next_sequence = max(self._next_sequence, sequence)
-            self._segments.append(_Segment(path, sequence, path.stat().st_size))
+            self._segments.add(Segment(path, sequence, path.stat().st_size))
         self._delete_before(stored)
         return recovered
 
@@ -118,7 +122,7 @@ class Wal:
         """Write the batches and sync them to disk, all or none of them. Raises WalError."""
         parts: list[bytes | pa.Buffer] = []
         records: list[Record] = []
-        segment = self._segments[-1] if self._file is not None else None
+        segment = self._segments.last if self._file is not None else None
         offset = 0 if segment is None else segment.bytes
         if segment is None or offset >= self._segment_bytes:
             segment, offset = self._new_segment()
@@ -133,33 +137,41 @@ class Wal:
             offset = record.end
         self._write(segment, start, parts)
         self._next_sequence += len(batches)
-        with self._guard:
-            segment.bytes, segment.next_sequence = offset, self._next_sequence
+        self._segments.grow(segment, size=offset, next_sequence=self._next_sequence)
         return [Location(segment.path, record) for record in records]
 
     def read(self, location: Location) -> pa.RecordBatch:
         """Raises DamagedError when it is not what was written, OSError."""
         reader = self._reader
         if reader is None or reader.path != location.path or not reader.holds(location.record):
-            reader = self._reader = SegmentReader(location.path)
+            reader = self._reader = SegmentReader(location.path, self._schema)
         return reader.read(location.record)
 
+    def retained(self) -> Iterator[Location]:
+        """What is stored and still here, in order. What can't be read is left out."""
+        for path in self._segments.retained():
+            for part in SegmentReader(path, self._schema).scan():
+                if isinstance(part, Record):
+                    yield Location(path, part)
+
     def checkpoint(self, sequence: int) -> None:
-        """Everything before `sequence` is stored: forget it. Raises WalError."""
+        """Everything before `sequence` is stored: forget it, in time. Raises WalError."""
+        if sequence <= self._checkpoint:
+            return  # something retained was stored once more
         try:
             self._state.write_checkpoint(sequence)
+            self._checkpoint = sequence
             self._delete_before(sequence)
         except OSError as error:
             raise WalError(f"The log's checkpoint can't be written: {error}") from error
 
     def has_room(self, size: int) -> bool:
         """Whether `size` more bytes stay within the limit."""
-        return self.size_bytes() + size <= self._bytes_max
+        return self._segments.has_room(size)
 
     def size_bytes(self) -> int:
         """Of all files of the log."""
-        with self._guard:
-            return sum(segment.bytes for segment in self._segments)
+        return self._segments.size_bytes()
 
     def close(self) -> None:
         if self._file is not None:
@@ -167,7 +179,7 @@ class Wal:
             self._file = None
         self._lock_file.close()
 
-    def _write(self, segment: _Segment, start: int, parts: list[bytes | pa.Buffer]) -> None:
+    def _write(self, segment: Segment, start: int, parts: list[bytes | pa.Buffer]) -> None:
         assert self._file is not None
         try:
             for part in parts:
@@ -190,7 +202,7 @@ class Wal:
         self._file.close()
         self._file = None
 
-    def _new_segment(self) -> tuple[_Segment, int]:
+    def _new_segment(self) -> tuple[Segment, int]:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -208,10 +220,8 @@ class Wal:
             if self._file is not None:
                 self._abandon(0)
             raise WalError(f"The log can't be written: {error}") from error
-        with self._guard:
-            self._segments = [s for s in self._segments if s.path != path]
-            segment = _Segment(path, self._next_sequence, len(header))
-            self._segments.append(segment)
+        segment = Segment(path, self._next_sequence, len(header))
+        self._segments.add(segment)
         return segment, len(header)
 
     def _open(self, path: Path) -> IO[bytes]:
@@ -222,12 +232,9 @@ class Wal:
 
     def _scan(self, path: Path, recovered: Recovered) -> Iterator[Record]:
         try:
-            reader = SegmentReader(path)
+            reader = SegmentReader(path, self._schema)
         except DamagedError:
-            # No record can have been acknowledged before the file's header was on disk.
-            recovered.damaged += 1
-            self._state.set_aside(path, 0, path.stat().st_size)
-            return
+            return  # empty: a crash came before its header, and so before any acknowledgement
         for part in reader.scan():
             if isinstance(part, Record):
                 yield part
@@ -239,10 +246,5 @@ class Wal:
                 os.truncate(path, part.offset)
 
     def _delete_before(self, sequence: int) -> None:
-        with self._guard:
-            old = [s for s in self._segments if s.next_sequence <= sequence]
-            if self._file is not None and old and old[-1] is self._segments[-1]:
-                old.pop()  # it is still written to
-            self._segments = [s for s in self._segments if s not in old]
-        for segment in old:
-            segment.path.unlink(missing_ok=True)
+        written_to = self._segments.last if self._file is not None else None
+        self._segments.stored_before(sequence, written_to=written_to)

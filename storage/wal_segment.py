@@ -25,7 +25,7 @@ RECORD_HEADER_BYTES = RECORD_HEADER.size + HEADER_CRC.size
 
 
 class DamagedError(Exception):
-    """A segment's file header, or a record, is not what was written."""
+    """What is there is not what was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +66,24 @@ def record_header(record: Record) -> bytes:
 class SegmentReader:
     """Reads the part of a segment that was there when this was made."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises DamagedError when the file header is damaged, OSError."""
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        """schema: taken instead when the file header, which has the segment's own, is damaged.
+
+        Raises DamagedError when the file is empty, OSError.
+        """
         self.path = path
         with path.open("rb") as file:
-            if path.stat().st_size < FILE_HEADER.size:
-                raise DamagedError(f"{path.name} is too short")
+            if not path.stat().st_size:
+                raise DamagedError(f"{path.name} is empty")
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._data = pa.py_buffer(self._map)
         self._size: int = self._data.size
-        magic, size, crc = FILE_HEADER.unpack_from(self._map)
-        schema = self._slice(FILE_HEADER.size, size)
-        if magic != MAGIC or schema.size != size or zlib.crc32(schema) != crc:
-            raise DamagedError(f"{path.name} has a damaged header")
-        self._schema = pa.ipc.read_schema(schema)
-        self._start = FILE_HEADER.size + size
+        self._schema, self._start = schema, 0
+        if self._size >= FILE_HEADER.size:
+            magic, size, crc = FILE_HEADER.unpack_from(self._map)
+            own = self._slice(FILE_HEADER.size, size)
+            if magic == MAGIC and own.size == size and zlib.crc32(own) == crc:
+                self._schema, self._start = pa.ipc.read_schema(own), FILE_HEADER.size + size
 
     def holds(self, record: Record) -> bool:
         """Whether the record was there when this was made."""
@@ -104,7 +107,10 @@ class SegmentReader:
         """Raises DamagedError when the record is not what it was."""
         if not self._whole(record):
             raise DamagedError(f"Record {record.sequence} of {self.path.name} is damaged")
-        return pa.ipc.read_record_batch(self._slice(record.offset, record.bytes), self._schema)
+        try:
+            return pa.ipc.read_record_batch(self._slice(record.offset, record.bytes), self._schema)
+        except pa.ArrowException as error:
+            raise DamagedError(f"Record {record.sequence} of {self.path.name}: {error}") from error
 
     def _slice(self, offset: int, size: int) -> pa.Buffer:
         return self._data[offset : min(offset + size, self._data.size)]

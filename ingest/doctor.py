@@ -1,0 +1,104 @@
+"""`event-stream doctor`: do the logs, the dead letters and the table agree, and is each sound?
+
+Reads only. With embedded storage the service must be stopped; with a server it may run, and then
+what it is about to store is reported as waiting.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clickhouse_connect.driver.client import Client
+
+from ingest.columns import RECORD_SCHEMA
+from storage.client import storage_errors
+from storage.dead_letters import DeadLetters
+from storage.schema import EVENTS_TABLE
+from storage.wal import SUFFIX
+from storage.wal_segment import DamagedError, Record, SegmentReader
+from storage.wal_state import QUARANTINE, WalState
+
+IDS_PER_QUERY = 10_000
+
+
+@dataclass(slots=True)
+class Report:
+    """facts: what there is; waiting: events in the logs that the table does not have yet; faults:
+    what someone should look at."""
+
+    facts: list[str] = field(default_factory=list)
+    waiting: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+def examine(data_dir: Path, dead_letters: DeadLetters, client: Client) -> Report:
+    """Raises StorageError when the table can't be read."""
+    report = Report()
+    _examine_table(report, client)
+    for directory in sorted((data_dir / "wal").glob("*/")):
+        _examine_log(report, directory, client)
+    letters = list(dead_letters)
+    if letters:
+        rows = sum(letter.rows for letter in letters)
+        report.faults.append(f"{rows} rows are dead letters: see event-stream dead-letters list")
+    if report.waiting:
+        report.facts.append(f"{report.waiting} events in the logs are not in the table yet")
+    return report
+
+
+def _examine_table(report: Report, client: Client) -> None:
+    with storage_errors():
+        [(rows, ids)] = client.query(
+            f"SELECT count(), uniqExact(id) FROM {EVENTS_TABLE} FINAL"
+        ).result_rows
+        detached = client.query(
+            "SELECT name, reason FROM system.detached_parts"
+            " WHERE database = currentDatabase() AND table = {table:String} AND reason != ''",
+            parameters={"table": EVENTS_TABLE},
+        ).result_rows
+        checks = client.query(
+            f"CHECK TABLE {EVENTS_TABLE}", settings={"check_query_single_value_result": 0}
+        ).result_rows
+    report.facts.append(f"{rows} events in the table, {ids} different ids")
+    report.faults += [f"part {name} is detached: {reason}" for name, reason in detached]
+    for part in checks:  # (name, whether it is sound, message); of an empty table there is one word
+        if len(part) == 3 and not int(part[1]):
+            report.faults.append(f"part {part[0]} is damaged: {part[2]}")
+
+
+def _examine_log(report: Report, directory: Path, client: Client) -> None:
+    stored = WalState(directory).read_checkpoint()
+    waiting: list[str] = []
+    for path in sorted(directory.glob(f"*{SUFFIX}")):
+        try:
+            reader = SegmentReader(path, RECORD_SCHEMA)
+        except DamagedError:
+            continue  # empty: a crash came before its first record
+        for part in reader.scan():
+            if not isinstance(part, Record):
+                kind = "is cut off" if part.torn else "is damaged"
+                report.faults.append(
+                    f"log {directory.name}: {path.name} {kind} at byte {part.offset}"
+                )
+            elif part.sequence >= stored:
+                waiting += reader.read(part).column("id").to_pylist()
+    quarantined = len(list((directory / QUARANTINE).glob("*")))
+    if quarantined:
+        report.faults.append(f"log {directory.name}: {quarantined} damaged parts were set aside")
+    missing = sum(len(ids) for ids in _missing(waiting, client))
+    report.facts.append(
+        f"log {directory.name}: {len(waiting)} events after the checkpoint,"
+        f" {len(waiting) - missing} of them in the table"
+    )
+    report.waiting += missing
+
+
+def _missing(ids: list[str], client: Client) -> Iterator[set[str]]:
+    for first in range(0, len(ids), IDS_PER_QUERY):
+        some = ids[first : first + IDS_PER_QUERY]
+        with storage_errors():
+            rows = client.query(
+                f"SELECT DISTINCT id FROM {EVENTS_TABLE} WHERE id IN {{ids:Array(String)}}",
+                parameters={"ids": some},
+            ).result_rows
+        yield set(some) - {event_id for (event_id,) in rows}
