@@ -14,6 +14,9 @@ _LEVELS = {
     "error": logging.ERROR,
 }
 
+# They warn of every attempt that fails; we say once what the state is.
+_NOISY = ("clickhouse_connect", "urllib3")
+
 
 def configure_logging(settings: LogSettings) -> None:
     """Send our entries, and those of libraries, to standard error in one format."""
@@ -41,9 +44,11 @@ def configure_logging(settings: LogSettings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    # Not by the loggers' levels: the driver sets those of others when it is imported.
+    handler.addFilter(
+        lambda record: record.levelno >= logging.ERROR or not record.name.startswith(_NOISY)
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # Of libraries only what someone should look at.
     root.setLevel(max(_LEVELS[settings.level], logging.INFO))
-    logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
