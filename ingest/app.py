@@ -1,39 +1,28 @@
 """The composition root: the one place that knows every part and joins them."""
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 import prometheus_client
-import uuid_utils
-from clickhouse_connect.driver.client import Client
 from prometheus_client import CollectorRegistry, generate_latest
 
 from ingest import http_errors
 from ingest.body import AsgiApp, BodyErrors, BodyGuard
 from ingest.clock import Clock
-from ingest.columns import TABLE_SCHEMA
-from ingest.committer import Commit, Committer
-from ingest.dedup import DedupWindow
 from ingest.docs import STATIC_DIR, STATIC_PATH, docs_routes
-from ingest.flusher import Flusher
+from ingest.fill import FillHeader
 from ingest.freshness import LocalFreshness, ServiceFreshness
 from ingest.health import LiveResource, ReadyResource
-from ingest.ingestor import Ingestor
-from ingest.instruments import BooksCollector, FlushInstruments, RequestInstruments
-from ingest.journal import Journal
+from ingest.instruments import BooksCollector, RequestInstruments
 from ingest.ledger import Ledger
 from ingest.ledger_resource import LedgerResource
 from ingest.lifespan import Lifespan
 from ingest.openapi import openapi_document
 from ingest.parse import Parser
 from ingest.peers import Peers
-from ingest.persist import Persister
-from ingest.recovery import Adopter, claim_wal, replay
+from ingest.pipeline import Pipeline, build_pipeline, open_client
 from ingest.resources import Acks, BatchResource, EventResource
-from ingest.ring_buffer import RingBuffer
 from ingest.routes import build_routes
 from ingest.settings import Settings
 from ingest.warmup import Warmup
@@ -41,30 +30,7 @@ from metrics_api import errors as query_errors
 from metrics_api.openapi import metrics_paths
 from metrics_api.resources import MetricsResource
 from metrics_api.scrape import ScrapeResource
-from storage.client import connect, embedded_dsn, prepare_embedded
-from storage.dead_letters import DeadLetters
-from storage.migrations import migrate
 from storage.reader import Reader
-from storage.schema import EVENTS_TABLE
-from storage.wal import Recovered, Wal
-from storage.writer import Writer
-
-RETRY_AFTER_MAX_S = 60
-
-
-@dataclass(frozen=True, slots=True)
-class _Pipeline:
-    """From a valid batch to the table."""
-
-    ingestor: Ingestor
-    committer: Committer
-    journal: Journal
-    ring: RingBuffer
-    flusher: Flusher
-    dedup: DedupWindow[Commit]
-    wal: Wal | None
-    dead_letters: DeadLetters
-    adopter: Adopter | None
 
 
 def create_app(
@@ -84,7 +50,7 @@ def create_app(
     prometheus_client.ProcessCollector(registry=registry)
     ledger = Ledger()
     limits = settings.limits
-    pipeline = _build_pipeline(settings, registry=registry, ledger=ledger, clock=clock)
+    pipeline = build_pipeline(settings, registry=registry, ledger=ledger, clock=clock)
     registry.register(
         BooksCollector(
             ledger=ledger,
@@ -149,6 +115,7 @@ def create_app(
         "log": lambda: pipeline.journal.healthy,
         "accepting": lambda: lifespan.open,
     }
+    fill = FillHeader(_limits_in_use(settings, pipeline), clock.monotonic_s)
     app = build_routes(
         routes={
             "/events": EventResource(parser=parser, ingestor=pipeline.ingestor, acks=acks),
@@ -167,86 +134,16 @@ def create_app(
         },
         static={STATIC_PATH: STATIC_DIR},
         statuses={**http_errors.STATUSES, **query_errors.STATUSES},
-        middleware=[RequestInstruments(registry), BodyErrors(), lifespan],
+        middleware=[RequestInstruments(registry), BodyErrors(), fill, lifespan],
     )
     return BodyGuard(app, bytes_max=limits.body_bytes, timeout_s=limits.body_seconds)
 
 
-def open_writer(settings: Settings) -> Writer:
-    """A writer to the table that `settings` name, which is made when it is first needed.
-
-    Raises OSError when the embedded engine's directory can't be made.
-    """
-    embedded = settings.clickhouse_url is None
-    if embedded:
-        prepare_embedded(settings.data_dir)
-
-    def open_storage() -> Client:
-        client = open_client(settings)
-        migrate(client, TABLE_SCHEMA, embedded=embedded)
-        return client
-
-    return Writer(open_storage, EVENTS_TABLE)
-
-
-def open_client(settings: Settings) -> Client:
-    """A client of the storage that `settings` name. Raises UnavailableError."""
-    dsn = settings.clickhouse_url or embedded_dsn(settings.data_dir)
-    return connect(dsn, timeout_s=settings.clickhouse_timeout_seconds)
-
-
-def _build_pipeline(
-    settings: Settings, *, registry: CollectorRegistry, ledger: Ledger, clock: Clock
-) -> _Pipeline:
-    wal_root = settings.data_dir / "wal"
-    wal = claim_wal(wal_root, settings.wal) if settings.wal.enabled else None
-    recovered = wal.recover() if wal is not None else Recovered()
-    dedup = DedupWindow[Commit](ids_max=settings.dedup.ids)
-    ring = RingBuffer(
-        # An earlier process may have had more slots than this one is set to.
-        slots_max=settings.buffer.slots + len(recovered.backlog),
-        rows_max=settings.buffer.rows,
-        bytes_max=settings.buffer.bytes,
-        clock=clock.monotonic_s,
-    )
-    journal = Journal(ring=ring, wal=wal)
-    adopter = None
-    if wal is not None:
-        replay(wal, recovered, ring=ring, dedup=dedup, ledger=ledger)
-        adopter = Adopter(
-            wal_root, settings=settings.wal, own=wal, journal=journal, dedup=dedup, ledger=ledger
-        )
-    instruments = FlushInstruments(registry)
-    dead_letters = DeadLetters(settings.data_dir, bytes_max=settings.dead_letters.bytes)
-    flusher = Flusher(
-        ring=ring,
-        persister=Persister(
-            writer=open_writer(settings),
-            dead_letters=dead_letters,
-            failed=instruments.storage_failed,
-        ),
-        ledger=ledger,
-        observer=instruments,
-        wal=wal,
-        stream_id=wal.stream_id if wal is not None else str(uuid_utils.uuid7()),
-        rows=settings.flush.rows,
-        bytes=settings.flush.bytes,
-        age_s=settings.flush.seconds,
-        clock=clock.monotonic_s,
-    )
-    committer = Committer(
-        journal=journal,
-        dedup=dedup,
-        ledger=ledger,
-        wait_s=settings.buffer.commit_ms / 1000,
-        rows_max=settings.buffer.commit_rows,
-        retry_after_s=lambda: min(RETRY_AFTER_MAX_S, max(1, round(flusher.drain_s()))),
-    )
-    ingestor = Ingestor(
-        committer=committer,
-        ledger=ledger,
-        clock=clock,
-        stored=lambda: asyncio.wrap_future(flusher.stored()),
-        stored_timeout_s=settings.ack.stored_seconds,
-    )
-    return _Pipeline(ingestor, committer, journal, ring, flusher, dedup, wal, dead_letters, adopter)
+def _limits_in_use(
+    settings: Settings, pipeline: Pipeline
+) -> dict[str, tuple[Callable[[], int], int]]:
+    """What is used of what, in bytes."""
+    parts = {"buffer": (lambda: pipeline.ring.fill().bytes, settings.buffer.bytes)}
+    if pipeline.wal is not None:
+        parts["log"] = (pipeline.wal.segments.unstored_bytes, settings.wal.bytes)
+    return parts

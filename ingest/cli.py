@@ -130,8 +130,8 @@ def doctor(
 
     With embedded storage stop the service first: it has the engine.
     """
-    from ingest.app import open_client
     from ingest.doctor import examine
+    from ingest.pipeline import open_client
     from ingest.server import StartError, locked
     from storage.dead_letters import DeadLetters
     from storage.errors import StorageError

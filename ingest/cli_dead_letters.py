@@ -58,7 +58,7 @@ def replay(
 
     Counts nothing twice. With embedded storage stop the service first: it has the engine.
     """
-    from ingest.app import open_writer
+    from ingest.pipeline import open_writer
     from ingest.server import StartError, locked
 
     settings = _settings(config, data_dir, clickhouse_url)

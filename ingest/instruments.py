@@ -77,7 +77,7 @@ class BooksCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         books, fill = self._ledger.read(), self._ring.fill()
-        wal_bytes = self._wal.size_bytes() if self._wal is not None else 0
+        wal_bytes = self._wal.segments.size_bytes() if self._wal is not None else 0
         for name, text, value in (
             ("received", "Events that came in", books.received),
             ("accepted", "Events acknowledged, duplicates not included", books.accepted),

@@ -66,7 +66,7 @@ class Journal:
             return True
         entries = len(self._gathering) + len(self._writing)
         size = self._gathering_bytes + batch.nbytes
-        if not self._ring.has_slots(entries + 1) or not self._wal.has_room(size):
+        if not self._ring.has_slots(entries + 1) or not self._wal.segments.has_room(size):
             return False
         self._gathering.append(_Entry(batch, received_us, keep, done))
         self._submitted += 1

@@ -90,7 +90,7 @@ class Wal:
         except BlockingIOError:
             self._lock_file.close()
             raise
-        self._segments = Segments(bytes_max=bytes_max, retain_s=retain_s)
+        self.segments = Segments(bytes_max=bytes_max, retain_s=retain_s)
         self._file: IO[bytes] | None = None
         self._next_sequence = self._checkpoint = 0
         self._reader: SegmentReader | None = None
@@ -106,7 +106,7 @@ class Wal:
         for path, following in zip_longest(paths, paths[1:]):
             if following is not None and int(following.stem) <= stored:
                 # Retained: read only when there is need.
-                self._segments.add(Segment(path, int(following.stem), path.stat().st_size))
+                self.segments.add(Segment(path, int(following.stem), path.stat().st_size))
                 continue
             sequence = int(path.stem)
             for part in self._scan(path, recovered):
@@ -114,7 +114,7 @@ class Wal:
                 if part.sequence >= stored:
                     recovered.backlog.append(Location(path, part))
             self._next_sequence = max(self._next_sequence, sequence)
-            self._segments.add(Segment(path, sequence, path.stat().st_size))
+            self.segments.add(Segment(path, sequence, path.stat().st_size))
         self._delete_before(stored)
         return recovered
 
@@ -122,7 +122,7 @@ class Wal:
         """Write the batches and sync them to disk, all or none of them. Raises WalError."""
         parts: list[bytes | pa.Buffer] = []
         records: list[Record] = []
-        segment = self._segments.last if self._file is not None else None
+        segment = self.segments.last if self._file is not None else None
         offset = 0 if segment is None else segment.bytes
         if segment is None or offset >= self._segment_bytes:
             segment, offset = self._new_segment()
@@ -137,7 +137,7 @@ class Wal:
             offset = record.end
         self._write(segment, start, parts)
         self._next_sequence += len(batches)
-        self._segments.grow(segment, size=offset, next_sequence=self._next_sequence)
+        self.segments.grow(segment, size=offset, next_sequence=self._next_sequence)
         return [Location(segment.path, record) for record in records]
 
     def read(self, location: Location) -> pa.RecordBatch:
@@ -149,7 +149,7 @@ class Wal:
 
     def retained(self) -> Iterator[Location]:
         """What is stored and still here, in order. What can't be read is left out."""
-        for path in self._segments.retained():
+        for path in self.segments.retained():
             for part in SegmentReader(path, self._schema).scan():
                 if isinstance(part, Record):
                     yield Location(path, part)
@@ -164,14 +164,6 @@ class Wal:
             self._delete_before(sequence)
         except OSError as error:
             raise WalError(f"The log's checkpoint can't be written: {error}") from error
-
-    def has_room(self, size: int) -> bool:
-        """Whether `size` more bytes stay within the limit."""
-        return self._segments.has_room(size)
-
-    def size_bytes(self) -> int:
-        """Of all files of the log."""
-        return self._segments.size_bytes()
 
     def close(self) -> None:
         if self._file is not None:
@@ -221,7 +213,7 @@ class Wal:
                 self._abandon(0)
             raise WalError(f"The log can't be written: {error}") from error
         segment = Segment(path, self._next_sequence, len(header))
-        self._segments.add(segment)
+        self.segments.add(segment)
         return segment, len(header)
 
     def _open(self, path: Path) -> IO[bytes]:
@@ -246,5 +238,5 @@ class Wal:
                 os.truncate(path, part.offset)
 
     def _delete_before(self, sequence: int) -> None:
-        written_to = self._segments.last if self._file is not None else None
-        self._segments.stored_before(sequence, written_to=written_to)
+        written_to = self.segments.last if self._file is not None else None
+        self.segments.stored_before(sequence, written_to=written_to)

@@ -47,9 +47,12 @@ class Segments:
 
     def has_room(self, size: int) -> bool:
         """Whether `size` more bytes stay within the limit; what is retained does not count."""
+        return self.unstored_bytes() + size <= self._bytes_max
+
+    def unstored_bytes(self) -> int:
+        """Of segments that hold something that is not stored."""
         with self._guard:
-            unstored = sum(s.bytes for s in self._segments if s.stored_s is None)
-            return unstored + size <= self._bytes_max
+            return sum(s.bytes for s in self._segments if s.stored_s is None)
 
     def size_bytes(self) -> int:
         with self._guard:

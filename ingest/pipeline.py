@@ -1,0 +1,126 @@
+"""The ingest half of the composition root: from a valid batch to the table."""
+
+import asyncio
+from dataclasses import dataclass
+
+import uuid_utils
+from clickhouse_connect.driver.client import Client
+from prometheus_client import CollectorRegistry
+
+from ingest.clock import Clock
+from ingest.columns import TABLE_SCHEMA
+from ingest.committer import Commit, Committer
+from ingest.dedup import DedupWindow
+from ingest.flusher import Flusher
+from ingest.ingestor import Ingestor
+from ingest.instruments import FlushInstruments
+from ingest.journal import Journal
+from ingest.ledger import Ledger
+from ingest.persist import Persister
+from ingest.recovery import Adopter, claim_wal, replay
+from ingest.ring_buffer import RingBuffer
+from ingest.settings import Settings
+from storage.client import connect, embedded_dsn, prepare_embedded
+from storage.dead_letters import DeadLetters
+from storage.migrations import migrate
+from storage.schema import EVENTS_TABLE
+from storage.wal import Recovered, Wal
+from storage.writer import Writer
+
+RETRY_AFTER_MAX_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """From a valid batch to the table."""
+
+    ingestor: Ingestor
+    committer: Committer
+    journal: Journal
+    ring: RingBuffer
+    flusher: Flusher
+    dedup: DedupWindow[Commit]
+    wal: Wal | None
+    dead_letters: DeadLetters
+    adopter: Adopter | None
+
+
+def open_writer(settings: Settings) -> Writer:
+    """A writer to the table that `settings` name, which is made when it is first needed.
+
+    Raises OSError when the embedded engine's directory can't be made.
+    """
+    embedded = settings.clickhouse_url is None
+    if embedded:
+        prepare_embedded(settings.data_dir)
+
+    def open_storage() -> Client:
+        client = open_client(settings)
+        migrate(client, TABLE_SCHEMA, embedded=embedded)
+        return client
+
+    return Writer(open_storage, EVENTS_TABLE)
+
+
+def open_client(settings: Settings) -> Client:
+    """A client of the storage that `settings` name. Raises UnavailableError."""
+    dsn = settings.clickhouse_url or embedded_dsn(settings.data_dir)
+    return connect(dsn, timeout_s=settings.clickhouse_timeout_seconds)
+
+
+def build_pipeline(
+    settings: Settings, *, registry: CollectorRegistry, ledger: Ledger, clock: Clock
+) -> Pipeline:
+    """Recovers what the log has, which may take seconds. Raises OSError."""
+    wal_root = settings.data_dir / "wal"
+    wal = claim_wal(wal_root, settings.wal) if settings.wal.enabled else None
+    recovered = wal.recover() if wal is not None else Recovered()
+    dedup = DedupWindow[Commit](ids_max=settings.dedup.ids)
+    ring = RingBuffer(
+        # An earlier process may have had more slots than this one is set to.
+        slots_max=settings.buffer.slots + len(recovered.backlog),
+        rows_max=settings.buffer.rows,
+        bytes_max=settings.buffer.bytes,
+        clock=clock.monotonic_s,
+    )
+    journal = Journal(ring=ring, wal=wal)
+    adopter = None
+    if wal is not None:
+        replay(wal, recovered, ring=ring, dedup=dedup, ledger=ledger)
+        adopter = Adopter(
+            wal_root, settings=settings.wal, own=wal, journal=journal, dedup=dedup, ledger=ledger
+        )
+    instruments = FlushInstruments(registry)
+    dead_letters = DeadLetters(settings.data_dir, bytes_max=settings.dead_letters.bytes)
+    flusher = Flusher(
+        ring=ring,
+        persister=Persister(
+            writer=open_writer(settings),
+            dead_letters=dead_letters,
+            failed=instruments.storage_failed,
+        ),
+        ledger=ledger,
+        observer=instruments,
+        wal=wal,
+        stream_id=wal.stream_id if wal is not None else str(uuid_utils.uuid7()),
+        rows=settings.flush.rows,
+        bytes=settings.flush.bytes,
+        age_s=settings.flush.seconds,
+        clock=clock.monotonic_s,
+    )
+    committer = Committer(
+        journal=journal,
+        dedup=dedup,
+        ledger=ledger,
+        wait_s=settings.buffer.commit_ms / 1000,
+        rows_max=settings.buffer.commit_rows,
+        retry_after_s=lambda: min(RETRY_AFTER_MAX_S, max(1, round(flusher.drain_s()))),
+    )
+    ingestor = Ingestor(
+        committer=committer,
+        ledger=ledger,
+        clock=clock,
+        stored=lambda: asyncio.wrap_future(flusher.stored()),
+        stored_timeout_s=settings.ack.stored_seconds,
+    )
+    return Pipeline(ingestor, committer, journal, ring, flusher, dedup, wal, dead_letters, adopter)
