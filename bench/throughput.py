@@ -80,7 +80,7 @@ def main(
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     source = generate(events + singles, seed=1, start=START, days=31, ids=ids)
     sent: dict[str, int] = {}
-    batches = list(_batches(_counted(islice(source, events), sent), batch_size))
+    batches = list(in_requests(_counted(islice(source, events), sent), batch_size))
     ones = [post("/events", event, host=HOST) for event in _counted(source, sent)]
     with tempfile.TemporaryDirectory() as data_dir, running_service(Path(data_dir)) as service:
         report = _reporter()
@@ -104,7 +104,8 @@ def _counted(events: Iterator[bytes], sent: dict[str, int]) -> Iterator[bytes]:
         yield event
 
 
-def _batches(events: Iterator[bytes], size: int) -> Iterator[bytes]:
+def in_requests(events: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """Batches of `size` events as requests, ready to be sent."""
     while batch := list(islice(events, size)):
         yield post("/events/batch", b'{"events":[' + b",".join(batch) + b"]}", host=HOST)
 

@@ -72,8 +72,8 @@ def _examine_log(report: Report, directory: Path, client: Client) -> None:
     for path in sorted(directory.glob(f"*{SUFFIX}")):
         try:
             reader = SegmentReader(path, RECORD_SCHEMA)
-        except DamagedError:
-            continue  # empty: a crash came before its first record
+        except (DamagedError, FileNotFoundError):
+            continue  # nothing was written to it yet, or all of it was stored meanwhile
         for part in reader.scan():
             if not isinstance(part, Record):
                 kind = "is cut off" if part.torn else "is damaged"

@@ -101,7 +101,7 @@ class Flusher:
     @property
     def healthy(self) -> bool:
         """Whether storage is open and took the last attempt."""
-        return self._opened.is_set() and self._persister.healthy
+        return self._opened.is_set() and self._persister.healthy and self._thread.is_alive()
 
     def drain_s(self) -> float:
         """How long the buffer would take to drain at the measured rate; 1 before any flush."""

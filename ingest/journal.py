@@ -26,18 +26,21 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class _Entry:
     batch: pa.RecordBatch
+    bytes: int
     received_us: int
     keep: bool
     done: Done
 
 
 class Journal:
-    def __init__(self, *, ring: RingBuffer, wal: Wal | None) -> None:
+    def __init__(self, *, ring: RingBuffer, wal: Wal | None, pending_bytes_max: int) -> None:
+        """pending_bytes_max: of what waits for the log, should the disk be slow."""
+        self._pending_bytes_max = pending_bytes_max
         self._ring = ring
         self._wal = wal
         self._gathering: list[_Entry] = []
         self._writing: list[_Entry] = []
-        self._gathering_bytes = 0
+        self._pending_bytes = 0
         self._submitted = self._settled = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wal")
@@ -65,12 +68,17 @@ class Journal:
             done(None)
             return True
         entries = len(self._gathering) + len(self._writing)
-        size = self._gathering_bytes + batch.nbytes
-        if not self._ring.has_slots(entries + 1) or not self._wal.segments.has_room(size):
+        size = batch.nbytes
+        pending = self._pending_bytes + size
+        if (
+            (entries and pending > self._pending_bytes_max)
+            or not self._ring.has_slots(entries + 1)
+            or not self._wal.segments.has_room(pending)
+        ):
             return False
-        self._gathering.append(_Entry(batch, received_us, keep, done))
+        self._gathering.append(_Entry(batch, size, received_us, keep, done))
         self._submitted += 1
-        self._gathering_bytes = size
+        self._pending_bytes = pending
         if not self._writing:
             self._write_group(self._wal)
         return True
@@ -95,7 +103,6 @@ class Journal:
 
     def _write_group(self, wal: Wal) -> None:
         self._writing, self._gathering = self._gathering, []
-        self._gathering_bytes = 0
         loop = asyncio.get_running_loop()
         batches = [entry.batch for entry in self._writing]
         future = loop.run_in_executor(self._thread, wal.append, batches)
@@ -103,6 +110,7 @@ class Journal:
 
     def _written(self, wal: Wal, written: "asyncio.Future[list[Location]]") -> None:
         group, self._writing = self._writing, []
+        self._pending_bytes -= sum(entry.bytes for entry in group)
         failure = written.exception()
         # Whatever it is, a bug of ours included: nothing of the group is safe.
         error = None if failure is None else WalError(f"{type(failure).__name__}: {failure}")

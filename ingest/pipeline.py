@@ -83,7 +83,7 @@ def build_pipeline(
         bytes_max=settings.buffer.bytes,
         clock=clock.monotonic_s,
     )
-    journal = Journal(ring=ring, wal=wal)
+    journal = Journal(ring=ring, wal=wal, pending_bytes_max=settings.buffer.bytes)
     adopter = None
     if wal is not None:
         replay(wal, recovered, ring=ring, dedup=dedup, ledger=ledger)

@@ -146,6 +146,9 @@ class Settings(BaseSettings):
                 "workers: the embedded engine belongs to one process;"
                 " set clickhouse_url to run more than 1"
             )
+        if self.wal.bytes < 2 * self.wal.segment_bytes:
+            # A file counts as a whole until another one follows it.
+            raise ValueError("wal.bytes: must be at least twice wal.segment_bytes")
         return self
 
     @classmethod

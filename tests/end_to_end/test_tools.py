@@ -92,6 +92,7 @@ def test_a_bad_event_in_a_file_is_named_and_can_be_skipped(service: Service) -> 
     ("content", "part"),
     [(b"not json", b"neither NDJSON nor JSON"), (gzip.compress(b"{}" * 999)[:20], b"cut off"),
      (b"[1", b"neither"), (b"1", b"must be an event")],
+    ids=["words", "cut off", "open list", "number"],
 )  # fmt: skip
 def test_a_file_that_is_none_is_refused(service: Service, content: bytes, part: bytes) -> None:
     result = event_stream("load", "-", "--url", service.url, stdin=content)

@@ -35,7 +35,7 @@ class Parts:
         self.ring = RingBuffer(
             slots_max=100, rows_max=rows_max, bytes_max=1 << 30, clock=self.clock.monotonic_s
         )
-        self.journal = Journal(ring=self.ring, wal=wal)
+        self.journal = Journal(ring=self.ring, wal=wal, pending_bytes_max=1 << 20)
         self.dedup: DedupWindow[Commit] = DedupWindow(ids_max=1000)
         self.committer = Committer(
             journal=self.journal,

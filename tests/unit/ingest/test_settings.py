@@ -43,7 +43,7 @@ def test_defaults_need_no_file_and_listen_on_loopback(config: Path) -> None:
      ("port: http", "port"), ("port: 0", "port"), ("host: example.com", "host"),
      ("workers: 2", "clickhouse_url"), ("clickhouse_url: localhost", "http://"),
      ("log: {level: loud}", "log.level"), ("a: [", "YAML"), ("- a", "Settings"),
-     ("flush: 1", "flush")],
+     ("wal: {bytes: 100}", "wal.segment_bytes"), ("flush: 1", "flush")],
 )  # fmt: skip
 def test_a_wrong_setting_is_named_in_one_line(config: Path, text: str, part: str) -> None:
     config.write_text(text)

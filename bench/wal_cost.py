@@ -1,0 +1,48 @@
+"""What durability costs: batches with the write-ahead log and without, in turns on one machine.
+
+    uv run python -m bench.wal_cost
+
+Prints events per second for each round and the ratio of the medians.
+"""
+
+import statistics
+import tempfile
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.generate import generate
+from bench.service import running_service
+from bench.throughput import CONNECTIONS_BATCH, START, in_requests, measure
+
+COST_MAX = 0.15
+
+
+def main(
+    events: Annotated[int, typer.Option(help="Events in a round")] = 300_000,
+    batch_size: Annotated[int, typer.Option(help="Events in a batch")] = 1_000,
+    rounds: Annotated[int, typer.Option(help="Rounds of each kind")] = 3,
+) -> None:
+    """Measure, and exit with 1 when the log costs more than 15 %."""
+    source = generate(events, seed=1, start=START, days=31)
+    requests = list(in_requests(islice(source, events), batch_size))
+    rates: dict[str, list[float]] = {"with": [], "without": []}
+    for number in range(rounds):
+        for kind, rate in rates.items():
+            environment = {"EVENT_STREAM_WAL__ENABLED": str(kind == "with")}
+            with (
+                tempfile.TemporaryDirectory() as data_dir,
+                running_service(Path(data_dir), environment=environment) as service,
+            ):
+                measured = measure(service, requests, events, connections=CONNECTIONS_BATCH)
+            rate.append(measured.events_per_s)
+            print(f"round {number + 1} {kind:8} the log: {measured.events_per_s:10,.0f} events/s")
+    cost = 1 - statistics.median(rates["with"]) / statistics.median(rates["without"])
+    print(f"the log costs {cost:.1%} of throughput")
+    raise typer.Exit(1 if cost > COST_MAX else 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)
