@@ -27,19 +27,23 @@ def test_a_request_sent_100_times_at_once_and_over_restarts_counts_as_one(
     value, headers = EVENTS[kind]
     value = {**value, "name": kind}
     ids = set()
+    told = []
 
     def send(_: int) -> None:
         reply = post(restarting, "/events", value, **headers)
         assert reply.status == 201
         ids.add(reply.json()["id"])
+        told.append(reply.json().get("duplicate", False))
 
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(send, range(50)))
     assert count(restarting, kind) == 1
     assert restarting.stop() == 0
     restarting.start()
+    told.clear()
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(send, range(50)))
+    assert all(told)  # what was stored lately is known again after a start
     assert len(ids) == 1
     assert count(restarting, kind) == 1
     assert metrics(restarting, kind, group_by="daily")["grouped_metrics"][0]["total_count"] == 1
@@ -103,3 +107,15 @@ def test_the_books_balance_after_all_of_it(service: Service) -> None:
             "stored_total", "duplicate_total", "rejected_total", "refused_total", "in_flight",
         )
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("ack", ["buffered", "durable", "stored"])
+def test_the_promise_that_was_asked_for_is_said_to_be_applied(service: Service, ack: str) -> None:
+    reply = post(service, "/events", event("promised"), Prefer=f"respond-async, ack={ack}")
+    assert reply.status == 201
+    assert reply.headers["Preference-Applied"] == f"ack={ack}"
+    assert "log=" in reply.headers["Event-Stream-Fill"]
+
+
+def test_a_promise_that_there_is_not_is_refused(service: Service) -> None:
+    assert post(service, "/events", event("promised"), Prefer="ack=forever").status == 400

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -18,7 +19,7 @@ from bench.service import Service
 from storage.client import embedded_dsn
 from tests.end_to_end.api import books, count, event, post
 
-KILLS = int(os.environ.get("FAULT_KILLS", "6"))
+KILLS = int(os.environ.get("FAULT_KILLS", "5"))
 """Kills for each kind of storage: a few in every run, 200 by FAULT_KILLS=200."""
 
 
@@ -60,7 +61,7 @@ class Load:
     def _run(self, prefix: str, rng: random.Random) -> None:
         number = 0
         while not self._stop.is_set():
-            size = rng.choice((1, 1, 1, 5, 50, 600))
+            size = rng.choice((1, 1, 1, 1, 1, 5, 5, 50, 50, 300))
             ids = [f"{prefix}-{number + index}" for index in range(size)]
             number += size
             with self._lock:
@@ -87,6 +88,13 @@ class Load:
                 assert int(reply.headers["Retry-After"]) >= 1
                 self.refused += 1
                 time.sleep(0.02)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "not within the time"
+        time.sleep(0.05)
 
 
 def stored_ids(dsn: str) -> list[str]:

@@ -20,8 +20,7 @@ from ingest.validate import validate
 from tests.end_to_end.api import books, count, event, post
 from tests.end_to_end.conftest import fake_clickhouse
 from tests.faults.chaos_proxy import chaos_proxy
-from tests.faults.harness import Load, assert_nothing_lost_or_doubled, stored_ids
-from tests.faults.test_storage_faults import wait_until
+from tests.faults.harness import Load, assert_nothing_lost_or_doubled, stored_ids, wait_until
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -12,7 +11,12 @@ from bench.service import Service, running_service
 from storage.errors import PAUSING_CODES
 from tests.end_to_end.api import books, count, event, post
 from tests.end_to_end.conftest import fake_clickhouse
-from tests.faults.harness import Load, assert_nothing_lost_or_doubled, stored_ids
+from tests.faults.harness import (
+    Load,
+    assert_nothing_lost_or_doubled,
+    stored_ids,
+    wait_until,
+)
 
 CODES = ("241", "242", "243", "252", "159", "999")
 FAULTS = ("reset", "cut", "lost-reply", "html-200", "error-200", "http-502", "http-503", "http-429")
@@ -31,13 +35,6 @@ def errors(service: Service) -> dict[str, float]:
         for line in service.request("GET", "/metrics").data.decode().splitlines()
         if line.startswith(prefix)
     }
-
-
-def wait_until(condition, timeout_s: float = 60) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
 
 
 def test_inserts_that_fail_in_every_way_are_tried_again(tmp_path: Path) -> None:
