@@ -112,8 +112,12 @@ def _load_worker(
     signal.signal(signal.SIGINT, stop_before_start)
     configure_logging(settings.log)
     # Imported late: the parent process needs neither Arrow nor ClickHouse in memory.
+    import pyarrow as pa
+
     from ingest.app import create_app
 
+    # PERF: Arrow's own allocator keeps some 50 MB more of what was freed, and is no faster here.
+    pa.set_memory_pool(pa.system_memory_pool())
     return create_app(settings, peers_dir=peers_dir, drained=count_drained)
 
 
