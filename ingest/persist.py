@@ -13,10 +13,12 @@ import pyarrow as pa
 import structlog
 import tenacity
 
-from storage.errors import PausedError, PermanentError, StorageError, TransientError
+from storage.errors import TOO_MANY_PARTS, PausedError, PermanentError, StorageError, TransientError
 
 RETRY_WAITS_S = (0.2, 30.0)
 """Between attempts: the first wait and the longest; every one is jittered by the first."""
+TOO_MANY_PARTS_WAITS = 25
+"""How many first waits it is at least when there are too many parts: 5 s."""
 SINGLES_MAX = 100
 
 log = structlog.get_logger()
@@ -115,13 +117,10 @@ class Persister:
 
     def _until_it_works(self, attempt: Callable[[], None]) -> None:
         """Raises PermanentError at once, AbandonedError at a stop."""
-        first_s, longest_s = self._retry_waits_s
         try:
             for retry in tenacity.Retrying(
                 retry=tenacity.retry_if_not_exception_type(PermanentError),
-                wait=tenacity.wait_exponential_jitter(
-                    multiplier=first_s, max=longest_s, jitter=first_s
-                ),
+                wait=self._wait_s,
                 sleep=tenacity.sleep_using_event(self._abandon),
                 stop=tenacity.stop_when_event_set(self._abandon),
             ):
@@ -132,6 +131,17 @@ class Persister:
         if not self._healthy:
             self._healthy = True
             log.info("storage takes rows again")
+
+    def _wait_s(self, state: tenacity.RetryCallState) -> float:
+        first_s, longest_s = self._retry_waits_s
+        backoff = tenacity.wait_exponential_jitter(
+            multiplier=first_s, max=longest_s, jitter=first_s
+        )
+        error = state.outcome.exception() if state.outcome is not None else None
+        if getattr(error, "code", None) == TOO_MANY_PARTS:
+            # Storage must merge before it can take more: fewer and larger inserts help it.
+            return max(backoff(state), min(longest_s, TOO_MANY_PARTS_WAITS * first_s))
+        return backoff(state)
 
     def _try(self, attempt: Callable[[], None]) -> None:
         try:

@@ -36,6 +36,7 @@ PERMANENT_CODES = {
 }
 """The rows themselves are refused: trying the same rows again can't help."""
 
+TOO_MANY_PARTS = 252
 TIMEOUT_CODES = {159: "TIMEOUT_EXCEEDED", 160: "TOO_SLOW", 209: "SOCKET_TIMEOUT"}
 LIMIT_CODES = {158: "TOO_MANY_ROWS", 241: "MEMORY_LIMIT_EXCEEDED", 307: "TOO_MANY_BYTES"}
 

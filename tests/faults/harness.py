@@ -22,6 +22,9 @@ from tests.end_to_end.api import books, count, event, post
 KILLS = int(os.environ.get("FAULT_KILLS", "5"))
 """Kills for each kind of storage: a few in every run, 200 by FAULT_KILLS=200."""
 
+RSS_BYTES_MAX = 1_200_000_000
+"""For each process."""
+
 
 class Load:
     """Threads that send events with ids of their own until told to stop.
@@ -112,6 +115,7 @@ def assert_nothing_lost_or_doubled(
     sent = set().union(*(load.sent for load in loads))
     acknowledged = set().union(*(load.acknowledged for load in loads))
     counted = count(service, "fault")
+    assert service.rss_peak_bytes() < RSS_BYTES_MAX * len(service.pids())
     total = books(service)
     outcomes = ("stored", "duplicate", "rejected", "refused", "lost")
     settled = sum(total[f"{name}_total"] for name in outcomes)

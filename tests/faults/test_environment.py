@@ -140,21 +140,48 @@ def test_a_part_that_the_table_has_lost_is_noticed_and_stored_again(tmp_path: Pa
         load.wait_for(500)
     assert count(service, "fault") >= 500
     assert service.stop() == 0
-    # A bit flips in the data of every part: at its start the engine sets them aside and goes on.
-    parts = [p for p in (tmp_path / "clickhouse").glob("**/data.bin") if "detached" not in str(p)]
-    events = [part for part in parts if re.search(r"/\d{6}_\d+_\d+_\d+", str(part))]
-    assert events
-    for part in events:
-        (part.parent / "columns.txt").write_bytes(b"no columns")
-    doctor = subprocess.run(
-        [sys.executable, "-m", "ingest", "doctor", "--data-dir", str(tmp_path)],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert doctor.returncode == 1, doctor.stdout + doctor.stderr
-    assert "is detached" in doctor.stdout
+    # The engine sets aside at its start what it can't read, and goes on as if nothing were.
+    for data in event_data(tmp_path):
+        (data.parent / "columns.txt").write_bytes(b"no columns")
+    assert "is detached" in doctor(tmp_path, expected=1)
     service.start()
     wait_until(lambda: books(service)["in_flight"] == 0)
     assert_nothing_lost_or_doubled(service, tmp_path, None, load)
+
+
+def event_data(data_dir: Path) -> list[Path]:
+    """The data of each part of the events table that is in use."""
+    found = [
+        path
+        for path in (data_dir / "clickhouse").glob("**/data.bin")
+        if re.search(r"/\d{6}_\d+_\d+_\d+/data.bin$", str(path)) and "detached" not in str(path)
+    ]
+    assert found
+    return found
+
+
+def doctor(data_dir: Path, *, expected: int) -> str:
+    result = subprocess.run(
+        [sys.executable, "-m", "ingest", "doctor", "--data-dir", str(data_dir)],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == expected, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_a_flipped_bit_in_a_part_is_found_by_the_doctor(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.start()
+    events = [event("flip", id=str(i), timestamp=1_705_312_800 + i) for i in range(1000)]
+    assert post(service, "/events/batch", events).status == 201
+    assert count(service, "flip") == 1000
+    assert service.stop() == 0
+    assert "all is well" in doctor(tmp_path, expected=0)
+    data = max(event_data(tmp_path), key=lambda path: path.stat().st_size)
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    assert "is damaged" in doctor(tmp_path, expected=1)
 
 
 def test_the_doctor_finds_nothing_wrong_with_a_service_that_was_killed(tmp_path: Path) -> None:
@@ -162,10 +189,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_service_that_was_killed(tmp_path:
     service.start()
     assert post(service, "/events/batch", [event("d", id=str(i)) for i in range(7)]).status == 201
     service.kill()
-    doctor = [sys.executable, "-m", "ingest", "doctor", "--data-dir", str(tmp_path)]
-    result = subprocess.run(doctor, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "7 events in the logs are not in the table yet" in result.stdout
+    assert "7 events in the logs are not in the table yet" in doctor(tmp_path, expected=0)
     service.start()
     assert count(service, "d") == 7
     ledger = service.request("GET", "/debug/ledger").json()

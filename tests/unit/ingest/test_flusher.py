@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import threading
+import time
 
 import pyarrow as pa
 import pytest
@@ -150,3 +151,18 @@ def test_when_all_rows_are_refused_they_are_set_aside_without_an_insert_for_each
     assert drained(parts, writer)
     assert len(writer.dead) == 10_000
     assert len(writer.attempts) < 500
+
+
+def test_too_many_parts_are_given_more_time() -> None:
+    parts, writer = Parts(), FakeWriter()
+    flusher = parts.flusher(writer)
+    flusher.start()
+    assert flusher.wait_open(10)
+    for code, least_s in ((241, 0.0), (252, 0.01)):
+        writer.failures.append(TransientError("busy", code))
+        buffer(parts, 10)
+        started_s = time.monotonic()
+        flusher.flush().result(10)
+        assert time.monotonic() - started_s >= least_s
+    flusher.close()
+    assert flusher.join(10)
