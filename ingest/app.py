@@ -37,13 +37,13 @@ def create_app(
     settings: Settings,
     *,
     peers_dir: Path | None = None,
-    drained: Callable[[], None] = lambda: None,
+    undrained: Callable[[], None] = lambda: None,
     clock: Clock | None = None,
 ) -> AsgiApp:
     """One worker of the service, to be started by the ASGI lifespan.
 
-    peers_dir: shared by the workers of one service, None for a worker alone; drained: called at the
-    end of a shutdown that left nothing unstored.
+    peers_dir: shared by the workers of one service, None for a worker alone; undrained: called at
+    the end of a shutdown that left something to be stored.
     """
     clock = clock or Clock()
     registry = CollectorRegistry()
@@ -104,7 +104,7 @@ def create_app(
         adopter=pipeline.adopter,
         warmup=warmup,
         shutdown_s=settings.shutdown_seconds,
-        drained=drained,
+        undrained=undrained,
     )
     parser = Parser(
         decompressed_bytes_max=limits.decompressed_bytes, events_max=limits.events_per_request

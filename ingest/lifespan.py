@@ -50,10 +50,10 @@ class Lifespan:
         adopter: Adopter | None,
         warmup: Warmup,
         shutdown_s: float,
-        drained: Callable[[], None],
+        undrained: Callable[[], None],
     ) -> None:
         """adopter: takes over the logs of workers that are gone; shutdown_s: the time to drain;
-        drained: called when that worked."""
+        undrained: called at the end when that did not suffice."""
         self._journal = journal
         self._adopter = adopter
         self._warmup = warmup
@@ -62,7 +62,7 @@ class Lifespan:
         self._reader = reader
         self._peers = peers
         self._shutdown_s = shutdown_s
-        self._drained = drained
+        self._undrained = undrained
         self._closed_s: float | None = None
         self._closing: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -103,7 +103,6 @@ class Lifespan:
         await self._peers.close()
         await loop.run_in_executor(None, self._reader.close)
         if drained:
-            self._drained()
             log.info("worker stopped: everything is stored", worker=self._peers.number)
         else:
             log.error(
@@ -111,6 +110,7 @@ class Lifespan:
                 worker=self._peers.number,
                 kept="in the log, for the next start" if self._journal.durable else "nowhere",
             )
+            self._undrained()
 
     def close(self) -> None:
         """Refuse events from now on, and flush those there are. Does not block."""

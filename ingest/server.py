@@ -1,7 +1,6 @@
 """One service on one machine: the checks before it starts, and Granian with its workers."""
 
 import fcntl
-import multiprocessing
 import os
 import signal
 import socket
@@ -9,7 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import structlog
@@ -59,7 +57,6 @@ def serve(settings: Settings) -> int:
             # Not under data_dir: the path of a Unix socket has 107 characters at most.
             prefix = "event-stream-"
             peers_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
-        drained: Synchronized[int] = multiprocessing.Value("i", 0)
         log.info(
             "starting",
             url=f"http://{_host_port(settings.host, settings.port)}",
@@ -67,15 +64,24 @@ def serve(settings: Settings) -> int:
             workers=settings.workers,
             environment=settings.environment_type,
         )
-        _granian(settings).serve(
-            target_loader=partial(_load_worker, settings, peers_dir, drained),
-            wrap_loader=False,
-        )
-        return 0 if drained.value >= settings.workers else 1
+        server = _granian(settings)
+        server.serve(target_loader=partial(_load_worker, settings, peers_dir), wrap_loader=False)
+        return 0 if server.all_drained else 1
 
 
-def _granian(settings: Settings) -> MPServer:
-    return MPServer(
+class _Server(MPServer):
+    """Granian, which forgets how its workers ended."""
+
+    all_drained = False
+
+    def _stop_workers(self) -> None:
+        workers = list(self.wrks)
+        super()._stop_workers()  # type: ignore[no-untyped-call]
+        self.all_drained = all(worker.inner.exitcode == 0 for worker in workers)
+
+
+def _granian(settings: Settings) -> _Server:
+    return _Server(
         "event-stream",
         address=settings.host,
         port=settings.port,
@@ -94,17 +100,10 @@ def _granian(settings: Settings) -> MPServer:
     )
 
 
-def _load_worker(
-    settings: Settings, peers_dir: Path | None, drained: "Synchronized[int]"
-) -> AsgiApp:
-    """Runs in the worker process."""
-
-    def count_drained() -> None:
-        with drained.get_lock():
-            drained.value += 1
+def _load_worker(settings: Settings, peers_dir: Path | None) -> AsgiApp:
+    """Runs in the worker process, whose exit code is 1 when something was left undone."""
 
     def stop_before_start(signum: int, frame: object) -> None:
-        count_drained()
         os._exit(0)
 
     # Until the event loop has its own, the parent's handlers are inherited, and would lose a stop.
@@ -118,7 +117,7 @@ def _load_worker(
 
     # PERF: Arrow's own allocator keeps some 50 MB more of what was freed, and is no faster here.
     pa.set_memory_pool(pa.system_memory_pool())
-    return create_app(settings, peers_dir=peers_dir, drained=count_drained)
+    return create_app(settings, peers_dir=peers_dir, undrained=lambda: os._exit(1))
 
 
 def _host_port(host: str, port: int) -> str:
