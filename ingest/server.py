@@ -5,9 +5,11 @@ import os
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import structlog
@@ -23,6 +25,7 @@ from ingest.settings import Settings
 HEADER_TIMEOUT_MS = 10_000
 KILL_MARGIN_S = 2
 """Between the end of the time to drain and the kill of a worker that is still there."""
+EXIT_CODE_WAIT_S = 5
 RELOAD_OVERLAP_S = 5
 """At a reload (SIGHUP), how long an old worker stays for its successor to start."""
 
@@ -77,7 +80,15 @@ class _Server(MPServer):
     def _stop_workers(self) -> None:
         workers = list(self.wrks)
         super()._stop_workers()  # type: ignore[no-untyped-call]
-        self.all_drained = all(worker.inner.exitcode == 0 for worker in workers)
+        self.all_drained = all(_exit_code(worker.inner) == 0 for worker in workers)
+
+
+def _exit_code(process: BaseProcess) -> int | None:
+    # Granian waits for a worker in two threads: the other one may know its end a moment earlier.
+    deadline_s = time.monotonic() + EXIT_CODE_WAIT_S
+    while process.exitcode is None and time.monotonic() < deadline_s:
+        time.sleep(0.001)
+    return process.exitcode
 
 
 def _granian(settings: Settings) -> _Server:

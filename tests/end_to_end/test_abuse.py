@@ -93,7 +93,7 @@ def test_ten_megabytes_of_brackets_and_a_body_over_the_limit_are_refused(service
 def test_slow_bodies_end_at_their_deadline_and_hold_up_nobody(
     new_service: Callable[..., Service],
 ) -> None:
-    service = new_service(EVENT_STREAM_LIMITS__BODY_SECONDS="1.5")
+    service = new_service(EVENT_STREAM_LIMITS__BODY_SECONDS="3")
     service.start()
     slow = []
     for _ in range(200):
@@ -103,10 +103,10 @@ def test_slow_bodies_end_at_their_deadline_and_hold_up_nobody(
     started_s = time.monotonic()
     for index in range(20):
         assert post(service, "/events", event("beside", id=str(index))).status == 201
-    assert time.monotonic() - started_s < 2
+    assert time.monotonic() - started_s < 5
     for connection in slow:
         assert status(connection.recv(4096)) == 408
         connection.close()
-    assert time.monotonic() - started_s < 8
+    assert time.monotonic() - started_s < 15
     assert count(service, "beside") == 20
     assert service.stop() == 0
