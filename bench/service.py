@@ -53,6 +53,10 @@ class Service:
     def start(self, wait_s: float = START_S_MAX) -> None:
         """Start and wait until it is ready. Raises RuntimeError when it does not become so."""
         self._process = subprocess.Popen(self._command, env=self._environment)
+        self.wait_ready(wait_s)
+
+    def wait_ready(self, wait_s: float) -> None:
+        """Raises RuntimeError when it ends, or is not ready within `wait_s`."""
         deadline_s = time.monotonic() + wait_s
         while time.monotonic() < deadline_s:
             if not self.running:

@@ -29,17 +29,6 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def wait_ready(service: Service, deadline_s: float) -> None:
-    while time.monotonic() < deadline_s:
-        try:
-            if service.request("GET", "/readyz").status == 200:
-                return
-        except urllib3.exceptions.HTTPError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError("not ready in time")
-
-
 def assert_refused(result: subprocess.CompletedProcess[str], *parts: str) -> None:
     """Exit code 2 and one line that has all the parts."""
     assert result.returncode == 2, result.stderr
@@ -150,7 +139,7 @@ def test_a_reload_keeps_the_service(new_service: Callable[..., Service]) -> None
     while set(before) & set(service.pids()) and time.monotonic() < deadline_s:
         time.sleep(0.05)
     assert not set(before) & set(service.pids())
-    wait_ready(service, deadline_s)
+    service.wait_ready(deadline_s - time.monotonic())
     assert post(service, "/events", event("hup", id="after")).status == 201
     assert count(service, "hup") == 2
     assert service.stop() == 0
@@ -187,6 +176,6 @@ def test_a_service_without_its_server_takes_events_and_stores_them_when_it_comes
     assert service.request("GET", "/events/metrics?event_name=late").status == 503
     assert post(service, "/events", event("late", id="1")).status == 201
     with fake_clickhouse(tmp_path / "server", port=port):
-        wait_ready(service, time.monotonic() + 60)
+        service.wait_ready(60)
         assert metrics(service, "late")["total_count"] == 1
         assert service.stop() == 0
