@@ -143,25 +143,25 @@ class Adopter:
         return adopted
 
     async def _keep(self, batches: list[pa.RecordBatch]) -> bool:
+        """Whether all of `batches` are in the log now; those that are will be stored anyway."""
         loop = asyncio.get_running_loop()
-        kept: list[asyncio.Future[Exception | None]] = []
+        taken: list[asyncio.Future[Exception | None]] = []
         for batch in batches:
             done: asyncio.Future[Exception | None] = loop.create_future()
-            taken = self._journal.submit(
+            if not self._journal.submit(
                 batch, received_us=_oldest_us(batch), keep=False, done=done.set_result
-            )
-            if not taken:
-                return False
-            kept.append(done)
-            self._dedup.remember(batch.column("id").to_pylist())
+            ):
+                break
+            taken.append(done)
             self._ledger.receive(batch.num_rows)
-        errors = await asyncio.gather(*kept)
-        for batch, error in zip(batches, errors, strict=True):
+        errors = await asyncio.gather(*taken)
+        for batch, error in zip(batches, errors, strict=False):
             if error is None:
+                self._dedup.remember(batch.column("id").to_pylist())
                 self._ledger.accept(batch.num_rows)
             else:
                 self._ledger.settle("refused", batch.num_rows)
-        return not any(errors)
+        return len(taken) == len(batches) and not any(errors)
 
 
 def _read(
