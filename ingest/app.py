@@ -1,6 +1,7 @@
 """The composition root: the one place that knows every part and joins them."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import orjson
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from ingest import http_errors
 from ingest.body import AsgiApp, BodyErrors, BodyGuard
 from ingest.clock import Clock
+from ingest.columns import TABLE_SCHEMA
 from ingest.docs import STATIC_DIR, STATIC_PATH, docs_routes
 from ingest.fill import FillHeader
 from ingest.freshness import LocalFreshness, ServiceFreshness
@@ -23,13 +25,20 @@ from ingest.parse import Parser
 from ingest.peers import Peers
 from ingest.pipeline import Pipeline, build_pipeline, open_client
 from ingest.resources import Acks, BatchResource, EventResource
-from ingest.routes import build_routes
+from ingest.restore import restore
+from ingest.routes import Joined, build_routes
 from ingest.settings import Settings
 from ingest.warmup import Warmup
 from metrics_api import errors as query_errors
-from metrics_api.openapi import metrics_paths
-from metrics_api.resources import MetricsResource
+from metrics_api.answers import Answers
+from metrics_api.cache import Cache, MemoryCache, RedisCache
+from metrics_api.disconnect import CancelOnDisconnect
+from metrics_api.instruments import QueryInstruments
+from metrics_api.openapi import metrics_paths, recent_operation
+from metrics_api.questions import question_resources
+from metrics_api.resources import QueryParts
 from metrics_api.scrape import ScrapeResource
+from storage.client import embedded_dsn
 from storage.reader import Reader
 
 
@@ -63,6 +72,10 @@ def create_app(
         lambda: open_client(settings),
         clients=settings.query.concurrency,
         timeout_s=settings.query.seconds,
+        waiting_max=settings.query.waiting,
+        memory_bytes_max=settings.query.memory_bytes,
+        read_rows_max=settings.query.read_rows,
+        result_rows_max=settings.query.result_rows,
     )
     local = LocalFreshness(
         committer=pipeline.committer,
@@ -86,6 +99,9 @@ def create_app(
     async def ledgers() -> dict[int, bytes]:
         return {peers.number: await books(), **await peers.ask("ledger")}
 
+    freshness = ServiceFreshness(local=local, peers=peers)
+    query_parts = _query_parts(settings, registry, reader, freshness, clock)
+    questions = question_resources(query_parts, schema=TABLE_SCHEMA, restore=restore)
     warmup = Warmup(
         reader=reader,
         dedup=pipeline.dedup,
@@ -103,6 +119,7 @@ def create_app(
         peers=peers,
         adopter=pipeline.adopter,
         warmup=warmup,
+        close_cache=query_parts.answers.close,
         shutdown_s=settings.shutdown_seconds,
         undrained=undrained,
     )
@@ -118,25 +135,54 @@ def create_app(
     fill = FillHeader(_limits_in_use(settings, pipeline), clock.monotonic_s)
     app = build_routes(
         routes={
-            "/events": EventResource(parser=parser, ingestor=pipeline.ingestor, acks=acks),
-            "/events/batch": BatchResource(parser=parser, ingestor=pipeline.ingestor, acks=acks),
-            "/events/metrics": MetricsResource(
-                reader=reader,
-                freshness=ServiceFreshness(local=local, peers=peers),
-                now_us=clock.now_us,
-                flush_timeout_s=settings.query.flush_seconds,
+            "/events": Joined(
+                on_post=EventResource(parser=parser, ingestor=pipeline.ingestor, acks=acks).on_post,
+                on_get=questions.pop("/events").on_get,
             ),
+            "/events/batch": BatchResource(parser=parser, ingestor=pipeline.ingestor, acks=acks),
+            **questions,
             "/metrics": ScrapeResource(expositions),
             "/debug/ledger": LedgerResource(ledgers),
             "/livez": LiveResource(),
             "/readyz": ReadyResource(checks),
-            **docs_routes(openapi_document(metrics_paths(), limits)),
+            **docs_routes(openapi_document(metrics_paths(), recent_operation(), limits)),
         },
         static={STATIC_PATH: STATIC_DIR},
         statuses={**http_errors.STATUSES, **query_errors.STATUSES},
         middleware=[RequestInstruments(registry), BodyErrors(), fill, lifespan],
     )
-    return BodyGuard(app, bytes_max=limits.body_bytes, timeout_s=limits.body_seconds)
+    return BodyGuard(
+        CancelOnDisconnect(app), bytes_max=limits.body_bytes, timeout_s=limits.body_seconds
+    )
+
+
+def _query_parts(
+    settings: Settings,
+    registry: CollectorRegistry,
+    reader: Reader,
+    freshness: ServiceFreshness,
+    clock: Clock,
+) -> QueryParts:
+    instruments = QueryInstruments(registry)
+    cache: Cache = MemoryCache(bytes_max=settings.cache.bytes)
+    if settings.cache.redis_url is not None:
+        # Services that ask the same storage may share answers, others must not.
+        dsn = settings.clickhouse_url or embedded_dsn(settings.data_dir)
+        cache = RedisCache(
+            settings.cache.redis_url,
+            namespace=sha256(dsn.encode()).hexdigest()[:16],
+            on_state=instruments.cache_is_up,
+        )
+    return QueryParts(
+        reader=reader,
+        answers=Answers(cache, instruments),
+        freshness=freshness,
+        instruments=instruments,
+        now_us=clock.now_us,
+        flush_timeout_s=settings.query.flush_seconds,
+        open_s=settings.cache.open_seconds,
+        closed_s=settings.cache.closed_seconds,
+    )
 
 
 def _limits_in_use(

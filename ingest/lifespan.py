@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -49,6 +49,7 @@ class Lifespan:
         peers: Peers,
         adopter: Adopter | None,
         warmup: Warmup,
+        close_cache: Callable[[], Awaitable[None]],
         shutdown_s: float,
         undrained: Callable[[], None],
     ) -> None:
@@ -57,6 +58,7 @@ class Lifespan:
         self._journal = journal
         self._adopter = adopter
         self._warmup = warmup
+        self._close_cache = close_cache
         self._ingestor = ingestor
         self._flusher = flusher
         self._reader = reader
@@ -101,6 +103,7 @@ class Lifespan:
         drained = await loop.run_in_executor(None, self._flusher.join, left_s)
         self._journal.close()
         await self._peers.close()
+        await self._close_cache()
         await loop.run_in_executor(None, self._reader.close)
         if drained:
             log.info("worker stopped: everything is stored", worker=self._peers.number)

@@ -14,8 +14,10 @@ from ingest.settings import LimitSettings
 from ingest.validate import ERRORS_MAX
 
 
-def openapi_document(query_paths: dict[str, Any], limits: LimitSettings) -> dict[str, Any]:
-    """OpenAPI 3.1. query_paths: the paths of the query side."""
+def openapi_document(
+    query_paths: dict[str, Any], get_events: dict[str, Any], limits: LimitSettings
+) -> dict[str, Any]:
+    """OpenAPI 3.1. query_paths: the paths of the query side; get_events: its GET of /events."""
     _, schemas = msgspec.json.schema_components([Event], ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
@@ -26,7 +28,7 @@ def openapi_document(query_paths: dict[str, Any], limits: LimitSettings) -> dict
             " under /v1.",
         },
         "paths": {
-            "/events": {"post": _post_event()},
+            "/events": {"get": get_events, "post": _post_event()},
             "/events/batch": {"post": _post_batch(limits)},
             **query_paths,
             "/livez": {"get": _health("getLivez", "Whether the process lives", ready=False)},

@@ -14,6 +14,14 @@ from ingest import http_errors
 PREFIXES = ("", "/v1")
 
 
+class Joined:
+    """One resource of responders that belong to several."""
+
+    def __init__(self, **responders: Any) -> None:
+        """responders: by Falcon's names, such as on_get."""
+        self.__dict__ |= responders
+
+
 def build_routes(
     *,
     routes: Mapping[str, Any],

@@ -88,11 +88,37 @@ class DedupSettings(_Section):
 
 
 class QuerySettings(_Section):
-    concurrency: Positive = Field(2, description="Metrics queries run at once by a worker")
-    seconds: Positive = Field(30, description="Time after which a metrics query is stopped")
+    concurrency: Positive = Field(2, description="Queries run at once by a worker")
+    waiting: Annotated[int, Field(ge=0)] = Field(
+        100, description="Queries that may wait for that; more are answered with 429"
+    )
+    seconds: Positive = Field(30, description="Time after which a query is stopped")
+    memory_bytes: Positive = Field(2048 * MIB, description="Memory that a query may take")
+    read_rows: Positive = Field(10_000_000_000, description="Rows that a query may read")
+    result_rows: Positive = Field(100_000, description="Rows that an answer may have")
     flush_seconds: Seconds = Field(
         10, description="How long ?consistency=flushed waits for the flush"
     )
+
+
+class CacheSettings(_Section):
+    redis_url: str | None = Field(
+        None, description="A Redis to share answers by; left out: each worker keeps its own"
+    )
+    bytes: Positive = Field(64 * MIB, description="Bytes of answers that a worker keeps")
+    open_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
+        1, description="Age of an answer whose range reaches the present; 0: not kept"
+    )
+    closed_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        30, description="Age of an answer whose range lies in the past: late events show by then"
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return url
 
 
 class Settings(BaseSettings):
@@ -125,6 +151,7 @@ class Settings(BaseSettings):
     ack: AckSettings = AckSettings()
     dedup: DedupSettings = DedupSettings()
     query: QuerySettings = QuerySettings()
+    cache: CacheSettings = CacheSettings()
 
     @field_validator("host")
     @classmethod
@@ -206,5 +233,5 @@ def _explain(error: ValidationError) -> str:
     if not name:
         return f"Setting {message}"
     # A URL may hold a password.
-    given = "" if name == "clickhouse_url" else f" (is {first['input']!r})"
+    given = "" if name.endswith("_url") else f" (is {first['input']!r})"
     return f"Setting {name}: {message}{given}"

@@ -13,6 +13,16 @@ class ParameterError(QueryError):
     """A query parameter is missing, unknown or wrong."""
 
 
+class QueryTooLargeError(QueryError):
+    """The answer would have more rows than are given out."""
+
+
+class QueryBusyError(QueryError):
+    """As many queries as may wait are waiting."""
+
+    retry_after_s = 1
+
+
 class QueryTimeoutError(QueryError):
     """The answer, or the flush before it, took longer than allowed."""
 
@@ -31,6 +41,8 @@ class QueryUnavailableError(QueryError):
 
 STATUSES: Mapping[type[Exception], int] = {
     ParameterError: 400,
+    QueryTooLargeError: 400,
+    QueryBusyError: 429,
     QueryTimeoutError: 503,
     QueryUnavailableError: 503,
 }

@@ -1,53 +1,148 @@
 """The OpenAPI part of the query side."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from metrics_api.params import CONSISTENCIES, EARLIEST_TEXT, GROUPS
+from metrics_api.catalogue import SCOPES
+from metrics_api.dimensions import FILTERABLE, KNOWN, PARAM_PREFIXES
+from metrics_api.formats import ARROW, CSV
+from metrics_api.params import CONSISTENCIES, LIMIT_MAX
+from metrics_api.recent import LIMIT_MAX as PAGE_MAX
+from metrics_api.retention import PERIODS, PERIODS_MAX
+from metrics_api.times import COMPARISONS, EARLIEST_TEXT, UNITS
 
 _COUNT = {"type": "integer", "minimum": 0}
+_TEXT = {"type": "string", "minLength": 1}
 _INSTANT = {"type": "string", "format": "date-time"}
+_TEXTS = {"type": "array", "items": _TEXT, "minItems": 1}
+_FLAG = {"type": "string", "enum": ["true", "false"]}
 
 
 def metrics_paths() -> dict[str, Any]:
     """Path to path item; refers to the component schema Error."""
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     return {
-        "/events/metrics": {
-            "get": {
-                "operationId": "getMetrics",
-                "summary": "Count events and unique users",
-                "description": "Exact: an event that was sent twice counts once. A unique user is"
-                " a `user_id`, or a `user_pseudo_id` where that is empty; events with neither"
-                " count as events alone.",
-                "tags": ["metrics"],
-                "parameters": [
-                    _parameter("event_name", {"type": "string", "minLength": 1}, required=True),
-                    _parameter("from", _INSTANT, "Inclusive; left out: from the earliest event"),
-                    _parameter("to", _INSTANT, "Inclusive; left out: until now"),
-                    _parameter("group_by", {"type": "string", "enum": list(GROUPS)}),
-                    _parameter(
-                        "consistency",
-                        {"type": "string", "enum": list(CONSISTENCIES)},
-                        "`flushed` makes everything acknowledged before queryable first",
-                    ),
-                ],
-                "responses": {
-                    "200": {
-                        "description": "The metrics",
-                        "content": {"application/json": {"schema": _METRICS}},
-                    },
-                    "400": {"description": "A parameter is missing or wrong", "content": error},
-                    "503": {
-                        "description": "Storage can't answer now, or not in time",
-                        "headers": {
-                            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds"}
-                        },
-                        "content": error,
-                    },
-                },
-            }
-        }
+        "/events/metrics": _question(
+            "getMetrics",
+            "Count events, unique users and more",
+            "Exact: an event that was sent twice counts once. A unique user is a `user_id`, or a"
+            " `user_pseudo_id` where that is empty; events with neither count as events alone.",
+            [
+                _parameter("event_name", _TEXTS, "Any of them", required=True),
+                _parameter("group_by", _TEXTS, f"Up to five of {', '.join(KNOWN)}"),
+                _parameter("interval", _one_of(UNITS), "A series of every group, over time"),
+                *_measuring("key"),
+                _parameter("other", _FLAG, "Whether what `limit` leaves out is a group: `true`"),
+                _parameter("fill", _FLAG, "Whether there are points without events"),
+                _parameter("compare", _one_of(COMPARISONS), "The same of an earlier range"),
+            ],
+            _METRICS,
+        ),
+        "/events/top": _question(
+            "getTop",
+            "The values of a dimension with the most events",
+            "Of all events, or of those named.",
+            [
+                _parameter("dimension", _TEXT, f"`event_name`, or one of {', '.join(KNOWN)}"),
+                _parameter("event_name", _TEXTS, "Any of them"),
+                *_measuring("-total_count"),
+            ],
+            _listing("top", {"key": {"type": "string"}, **_NUMBERS}),
+        ),
+        "/events/funnel": _question(
+            "getFunnel",
+            "How many users go through steps, in order and in time",
+            "A step is the name of an event, with filters of its own after a `?`:"
+            " `purchase?param.value>=50`, percent-encoded.",
+            [
+                _parameter("step", {**_TEXTS, "minItems": 2, "maxItems": 16}, required=True),
+                _parameter("window", _TEXT, "From the first step to the last: `1d`"),
+                _parameter("group_by", _TEXT, "A dimension, as it was at the first step"),
+                _limit(LIMIT_MAX),
+            ],
+            _listing("steps", {"step": {"type": "string"}, "users": _COUNT}),
+        ),
+        "/events/retention": _question(
+            "getRetention",
+            "How many users come back in later days, weeks or months",
+            "A user belongs to the period of their first event in the range.",
+            [
+                _parameter("first_event", _TEXT, "That begins; left out: any"),
+                _parameter("return_event", _TEXT, "That is coming back; left out: any"),
+                _parameter("period", _one_of(PERIODS)),
+                _parameter("periods", {"type": "integer", "minimum": 1, "maximum": PERIODS_MAX}),
+            ],
+            _listing("cohorts", {"cohort": {"type": "string"}, "users": _COUNT}),
+        ),
+        "/events/names": _question(
+            "getNames",
+            "Which events there are",
+            "With their count, and when each was seen first and last.",
+            [_parameter("event_name", _TEXTS, "Any of them"), _limit(LIMIT_MAX)],
+            _listing("names", {"event_name": {"type": "string"}, "total_count": _COUNT}),
+        ),
+        "/events/properties": _question(
+            "getProperties",
+            "Which params events carry, and of which types",
+            "`type_drift` marks keys whose values are of several types.",
+            [
+                _parameter("event_name", _TEXTS, "Any of them"),
+                _parameter("scope", _one_of(tuple(SCOPES))),
+                _limit(LIMIT_MAX),
+            ],
+            _listing("properties", {"key": {"type": "string"}, "total_count": _COUNT}),
+        ),
     }
+
+
+def recent_operation() -> dict[str, Any]:
+    """GET of /events, whose POST belongs to ingestion."""
+    operation: dict[str, Any] = _question(
+        "getEvents",
+        "The events themselves, newest first",
+        "Page by page: `next_cursor` of a page is the `cursor` of the next.",
+        [
+            _parameter("id", _TEXTS, "Any of them"),
+            _parameter("event_name", _TEXTS, "Any of them"),
+            _parameter("cursor", _TEXT),
+            _limit(PAGE_MAX),
+        ],
+        _listing("events", {"id": {"type": "string"}, "name": {"type": "string"}}),
+    )["get"]
+    return operation
+
+
+def _question(
+    operation: str,
+    summary: str,
+    description: str,
+    parameters: list[dict[str, Any]],
+    schema: dict[str, Any],
+) -> dict[str, Any]:
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    retry = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds"}}
+    content = {
+        "application/json": {"schema": schema},
+        CSV: {"schema": {"type": "string"}},
+        ARROW: {"schema": {"type": "string", "format": "binary"}},
+    }
+    get = {
+        "operationId": operation,
+        "summary": summary,
+        "description": description,
+        "tags": ["metrics"],
+        "parameters": [*parameters, *_COMMON, *_filters()],
+        "responses": {
+            "200": {"description": "The answer", "content": content},
+            "400": {"description": "A parameter is missing or wrong", "content": error},
+            "429": {"description": "Too many queries wait", "headers": retry, "content": error},
+            "503": {
+                "description": "Storage can't answer now, or not in time",
+                "headers": retry,
+                "content": error,
+            },
+        },
+    }
+    return {"get": get}
 
 
 def _parameter(
@@ -57,41 +152,74 @@ def _parameter(
     return parameter | ({"description": description} if description else {})
 
 
-_METRICS = {
-    "type": "object",
-    "required": [
-        "event_name",
-        "from",
-        "to",
-        "total_count",
-        "unique_user_count",
-        "watermark",
-    ],
-    "properties": {
-        "event_name": {"type": "string"},
-        "from": {**_INSTANT, "description": f"{EARLIEST_TEXT} when none was asked for"},
-        "to": _INSTANT,
-        "total_count": _COUNT,
-        "unique_user_count": _COUNT,
-        "watermark": {
-            **_INSTANT,
-            "description": "Every event received before it is in the answer",
-        },
-        "grouped_metrics": {
-            "type": "array",
-            "description": "Ordered by key; left out when there is no group",
-            "items": {
-                "type": "object",
-                "required": ["group_key", "total_count", "unique_user_count"],
-                "properties": {
-                    "group_key": {
-                        "type": "string",
-                        "examples": ["web", "2024-01-15", "2024-01-15 10:00:00"],
-                    },
-                    "total_count": _COUNT,
-                    "unique_user_count": _COUNT,
-                },
-            },
-        },
-    },
+def _one_of(choices: Sequence[str]) -> dict[str, Any]:
+    return {"type": "string", "enum": list(choices)}
+
+
+def _limit(most: int) -> dict[str, Any]:
+    return _parameter("limit", {"type": "integer", "minimum": 1, "maximum": most})
+
+
+def _measuring(order: str) -> list[dict[str, Any]]:
+    measure = {"type": "string", "examples": ["revenue", "sum:param.value", "p95:param.load_ms"]}
+    return [
+        _parameter("measure", {"type": "array", "items": measure}, "Computed next to the counts"),
+        _parameter("order", _TEXT, f"`key` or a measure, `-` for largest first: `{order}`"),
+        _limit(LIMIT_MAX),
+        _parameter("approximate", _FLAG, "Whether about 1 % off will do, which is faster"),
+    ]
+
+
+def _filters() -> list[dict[str, Any]]:
+    """Equality alone: OpenAPI has no word for the other operators."""
+    return [
+        _parameter(name, {"type": "array", "items": {"type": "string"}})
+        for name in FILTERABLE
+        if not name.startswith(tuple(PARAM_PREFIXES)) and name != "event_name"
+    ]
+
+
+_COMMON = [
+    _parameter("from", _INSTANT, "Inclusive, or a day of `tz`; left out: from the earliest event"),
+    _parameter("to", _INSTANT, "Inclusive, or a day of `tz`; left out: until now"),
+    _parameter("last", {"type": "string", "examples": ["7d"]}, "Instead of from and to"),
+    _parameter("tz", {"type": "string", "examples": ["Europe/Berlin"]}, "Of days and hours: UTC"),
+    _parameter(
+        "consistency",
+        _one_of(CONSISTENCIES),
+        "`flushed` makes everything acknowledged before queryable first",
+    ),
+]
+_NUMBERS = {
+    "total_count": _COUNT,
+    "unique_user_count": _COUNT,
+    "measures": {"type": "object", "additionalProperties": {"type": ["number", "null"]}},
 }
+_WATERMARK = {**_INSTANT, "description": "Every event received before it is in the answer"}
+
+
+def _listing(name: str, properties: dict[str, Any]) -> dict[str, Any]:
+    items = {"type": "object", "required": list(properties)[:1], "properties": properties}
+    return {
+        "type": "object",
+        "required": ["from", "to", name, "watermark"],
+        "properties": {
+            "from": {**_INSTANT, "description": f"{EARLIEST_TEXT} when none was asked for"},
+            "to": _INSTANT,
+            name: {"type": "array", "items": items},
+            "watermark": _WATERMARK,
+        },
+    }
+
+
+_POINTS = {
+    "type": "array",
+    "items": {"type": "object", "properties": {"time": {"type": "string"}, **_NUMBERS}},
+}
+_GROUP_KEY = {"type": "string", "examples": ["web", "2024-01-15", "2024-01-15 10:00:00"]}
+_METRICS = _listing(
+    "grouped_metrics",
+    {"group_key": _GROUP_KEY, **_NUMBERS, "group": {"type": ["object", "null"]}, "series": _POINTS},
+)
+_METRICS["required"] = ["event_name", "from", "to", "total_count", "unique_user_count", "watermark"]
+_METRICS["properties"] |= {"event_name": {"type": "string"}, **_NUMBERS, "series": _POINTS}

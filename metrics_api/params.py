@@ -1,115 +1,176 @@
 """Query parameters to a frozen Query; whatever is not on a closed list becomes a bound value."""
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeVar, get_args
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
+from metrics_api.dimensions import Dimension, parse_dimension
 from metrics_api.errors import ParameterError
+from metrics_api.filters import Filter, parse_filters
+from metrics_api.measures import MEASURES_MAX, Measure, parse_measure
+from metrics_api.parameters import Parameters
+from metrics_api.times import COMPARISONS, UNITS, Comparison, Range, Unit, parse_range
 
-GroupBy = Literal["channel", "daily", "hourly"]
 Consistency = Literal["eventual", "flushed"]
-GROUPS: tuple[GroupBy, ...] = get_args(GroupBy)
 CONSISTENCIES: tuple[Consistency, ...] = get_args(Consistency)
-PARAMETERS = ("event_name", "from", "to", "group_by", "consistency")
-
-EARLIEST_TEXT = "0001-01-01T00:00:00Z"
-"""How the reply prints a `from` that was not given."""
-
-Choice = TypeVar("Choice", bound=str)
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_RFC_3339 = re.compile(
-    r"(?P<day>\d{4}-\d\d-\d\d)[Tt ](?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?"
-    r"(?P<zone>[Zz]|[+-]\d\d:\d\d)"
-)
+GROUPINGS_MAX = 5
+LIMIT_DEFAULT, LIMIT_MAX = 1_000, 10_000
+TOP_DEFAULT = 10
+UNLIMITED = {"channel", "platform", "minute", "hourly", "daily", "weekly", "monthly"}
+"""Dimensions with few values, or as many as the range says: all are given when none else is asked
+for, unless there is a limit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Instant:
-    """us: µs since 1970; text: as the reply prints it, in the offset it was given in."""
+class Selection:
+    """Which events a question is about; names: any of them, of none for all."""
 
-    us: int
-    text: str
+    names: tuple[str, ...]
+    range: Range
+    filters: tuple[Filter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """start and end are both inclusive; a start of None has no lower bound."""
+    """What is computed of a selection. order: `key`, or the name of a measure, largest first;
+    limit: of the groups, None for all; other: whether the rest is a group too."""
 
-    event_name: str
-    start: Instant | None
-    end: Instant
-    group_by: GroupBy | None
-    consistency: Consistency
+    selection: Selection
+    groups: tuple[Dimension, ...] = ()
+    interval: Unit | None = None
+    measures: tuple[Measure, ...] = ()
+    order: str = "key"
+    descending: bool = False
+    limit: int | None = None
+    other: bool = True
+    fill: bool = False
+    compare: Comparison | None = None
+    approximate: bool = False
+
+    def compared(self) -> "Query | None":
+        """The same of the range to compare with, if one was asked for."""
+        if self.compare is None:
+            return None
+        selected = self.selection
+        shifted = replace(selected, range=selected.range.compared(self.compare))
+        return replace(self, selection=shifted, compare=None)
 
 
-def parse_query(parameters: Mapping[str, str | Sequence[str]], *, now_us: int) -> Query:
+def parse_query(parameters: Parameters, *, now_us: int) -> Query:
     """The query that `parameters` ask for, `to` being `now_us` when left out.
 
     Raises ParameterError.
     """
-    unknown = sorted(set(parameters) - set(PARAMETERS))
-    if unknown:
-        raise ParameterError(
-            f"Query parameter {unknown[0][:100]!r} is not known: known are {', '.join(PARAMETERS)}"
-        )
-    values: dict[str, str] = {}
-    for name, value in parameters.items():
-        if not isinstance(value, str):
-            raise ParameterError(f"Query parameter {name} must be given once")
-        values[name] = value
-    event_name = values.get("event_name", "")
-    if not event_name:
+    parameters.choice("consistency", CONSISTENCIES)
+    names = parameters.many("event_name")
+    if not names:
         raise ParameterError("Query parameter event_name is required")
-    if "\0" in event_name:
-        raise ParameterError("Query parameter event_name must not contain the NUL character")
-    start = parse_instant("from", values["from"]) if values.get("from") else None
-    end = parse_instant("to", values["to"]) if values.get("to") else _printed(now_us)
-    if start is not None and start.us > end.us:
-        raise ParameterError("Query parameter from must not be later than to")
-    group_by = values.get("group_by") or None
-    consistency = values.get("consistency") or "eventual"
+    parsed = parse_range(parameters, now_us=now_us)
+    groups = parse_groups(parameters)
+    measures = parse_measures(parameters)
+    limit = parameters.integer("limit", low=1, high=LIMIT_MAX)
+    if limit is None and any(group.name not in UNLIMITED for group in groups):
+        limit = LIMIT_DEFAULT
+    order, descending = parse_order(parameters, measures)
+    query = Query(
+        Selection(tuple(names), parsed),
+        groups,
+        parameters.choice("interval", UNITS),
+        measures,
+        order,
+        descending,
+        limit,
+        parameters.choice("other", ("true", "false")) != "false",
+        parameters.flag("fill"),
+        parameters.choice("compare", COMPARISONS),
+        parameters.flag("approximate"),
+    )
+    if query.interval and any(group.kind == "time" for group in groups):
+        raise ParameterError("Query parameter interval does not go with a time in group_by")
+    if query.fill and not query.interval and [group.kind for group in groups] != ["time"]:
+        raise ParameterError("Query parameter fill needs interval, or one time in group_by")
+    return replace(query, selection=replace(query.selection, filters=filters_of(parameters)))
+
+
+def parse_top(parameters: Parameters, *, now_us: int) -> Query:
+    """The values of one dimension that have the most events, of any name. Raises ParameterError."""
+    dimension = parse_dimension(parameters.one("dimension") or "event_name", "dimension")
+    measures = parse_measures(parameters)
+    limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or TOP_DEFAULT
+    order, descending = parse_order(parameters, measures, "-total_count")
+    approximate = parameters.flag("approximate")
     return Query(
-        event_name,
-        start,
-        end,
-        None if group_by is None else _one_of("group_by", group_by, GROUPS),
-        _one_of("consistency", consistency, CONSISTENCIES),
+        parse_selection(parameters, now_us=now_us),
+        (dimension,),
+        measures=measures,
+        order=order,
+        descending=descending,
+        limit=limit,
+        other=False,
+        approximate=approximate,
     )
 
 
-def parse_instant(name: str, text: str) -> Instant:
-    """An RFC 3339 date-time. Raises ParameterError naming the parameter `name`."""
-    # An offset's "+" that was not percent-encoded arrives as a space.
-    text = re.sub(r" (?=\d\d:\d\d$)", "+", text)
-    match = _RFC_3339.fullmatch(text)
-    try:
-        if match is None:
-            raise ValueError
-        fraction = (match["fraction"] or "").rstrip("0")
-        zone = match["zone"].upper().replace("-00:00", "Z").replace("+00:00", "Z")
-        moment = datetime.fromisoformat(
-            f"{match['day']}T{match['time']}{zone.replace('Z', '+00:00')}"
-        )
-        us = (moment - _EPOCH) // _MICROSECOND + int(fraction[:6].ljust(6, "0"))
-    except (ValueError, OverflowError) as error:
+def parse_groups(parameters: Parameters) -> tuple[Dimension, ...]:
+    """From `group_by`: several, or one with commas between. Raises ParameterError."""
+    names = [
+        name
+        for value in parameters.many("group_by")
+        # The key of a param may have a comma in it: then it stands alone.
+        for name in ([value] if "param." in value else value.split(","))
+    ]
+    if len(names) > GROUPINGS_MAX or len(set(names)) < len(names):
         raise ParameterError(
-            f"Query parameter {name} must be an RFC 3339 time such as 2024-01-15T10:00:00Z"
-        ) from error
-    printed = f"{match['day']}T{match['time']}{'.' + fraction if fraction else ''}{zone}"
-    return Instant(us, printed)
+            f"Query parameter group_by takes {GROUPINGS_MAX} dimensions at most, each once"
+        )
+    return tuple(parse_dimension(name, "group_by") for name in names)
 
 
-def _printed(us: int) -> Instant:
-    moment = _EPOCH + timedelta(microseconds=us)
-    return Instant(us, moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
+def parse_measures(parameters: Parameters) -> tuple[Measure, ...]:
+    """Raises ParameterError."""
+    texts = list(dict.fromkeys(parameters.many("measure")))
+    if len(texts) > MEASURES_MAX:
+        raise ParameterError(f"Query parameter measure may be given {MEASURES_MAX} times at most")
+    return tuple(parse_measure(text) for text in texts)
 
 
-def _one_of(name: str, value: str, known: Sequence[Choice]) -> Choice:
-    for choice in known:
-        if choice == value:
-            return choice
-    raise ParameterError(f"Query parameter {name} must be one of {', '.join(known)}")
+def parse_order(
+    parameters: Parameters, measures: tuple[Measure, ...], default: str = "key"
+) -> tuple[str, bool]:
+    """(by what, whether largest first). Raises ParameterError."""
+    text = parameters.one("order") or default
+    order = text.removeprefix("-")
+    known = ["key", "total_count", "unique_user_count", *(measure.name for measure in measures)]
+    if order not in known:
+        raise ParameterError(
+            f"Query parameter order must be one of {', '.join(known)}, with - before it for the"
+            " largest first"
+        )
+    return order, text.startswith("-")
+
+
+def parse_selection(parameters: Parameters, *, now_us: int) -> Selection:
+    """What every other question has: `event_name` for some events alone, a range, filters.
+
+    To be called last, for what no one took is a filter. Raises ParameterError.
+    """
+    parameters.choice("consistency", CONSISTENCIES)
+    names = tuple(parameters.many("event_name"))
+    parsed = parse_range(parameters, now_us=now_us)
+    return Selection(names, parsed, filters_of(parameters))
+
+
+def filters_of(parameters: Parameters) -> tuple[Filter, ...]:
+    """What no one took. Raises ParameterError."""
+    return parse_filters(parameters.left(), parameters.known)
+
+
+def without_items(selection: Selection) -> Selection:
+    """`selection`, unless it filters by items. Raises ParameterError."""
+    refuse_items(selection.filters)
+    return selection
+
+
+def refuse_items(filters: tuple[Filter, ...]) -> None:
+    """Raises ParameterError when one of `filters` is of items."""
+    if any(filter_.dimension.kind == "item" for filter_ in filters):
+        raise ParameterError("Filters by items are for /events/metrics and /events/top alone")

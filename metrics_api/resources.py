@@ -1,55 +1,108 @@
-"""GET /events/metrics."""
+"""GET of every question: from the query string to the reply, through the cache."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from hashlib import sha256
 
+import orjson
 import structlog
 from falcon.asgi import Request, Response
 
-from metrics_api.errors import QueryTimeoutError, QueryUnavailableError
+from metrics_api.answers import Answers
+from metrics_api.cache import Reply
+from metrics_api.errors import (
+    QueryBusyError,
+    QueryTimeoutError,
+    QueryTooLargeError,
+    QueryUnavailableError,
+)
+from metrics_api.formats import preferred_type, render
 from metrics_api.freshness import Freshness
-from metrics_api.params import EARLIEST_TEXT, Query, parse_query
-from metrics_api.sql import build_sql
-from storage.errors import LIMIT_CODES, TIMEOUT_CODES, StorageError
+from metrics_api.instruments import QueryInstruments
+from metrics_api.parameters import Parameters
+from metrics_api.params import CONSISTENCIES
+from metrics_api.question import Plan, Question, Rows
+from metrics_api.statement import Statement
+from storage.errors import LIMIT_CODES, RESULT_LIMIT, TIMEOUT_CODES, BusyError, StorageError
 from storage.reader import Reader
 
 log = structlog.get_logger()
 
 
-class MetricsResource:
-    def __init__(
-        self,
-        *,
-        reader: Reader,
-        freshness: Freshness,
-        now_us: Callable[[], int],
-        flush_timeout_s: float,
-    ) -> None:
-        """flush_timeout_s: how long `?consistency=flushed` waits."""
-        self._reader = reader
-        self._freshness = freshness
-        self._now_us = now_us
-        self._flush_timeout_s = flush_timeout_s
+@dataclass(frozen=True, slots=True)
+class QueryParts:
+    """What the resources of all questions share. flush_timeout_s: how long
+    `?consistency=flushed` waits; open_s, closed_s: how long replies live whose range is open to new
+    events, and closed to all but late ones; now_us: the time of day."""
+
+    reader: Reader
+    answers: Answers
+    freshness: Freshness
+    instruments: QueryInstruments
+    now_us: Callable[[], int]
+    flush_timeout_s: float
+    open_s: float
+    closed_s: float
+
+
+class QuestionResource:
+    def __init__(self, name: str, question: Question, parts: QueryParts) -> None:
+        """name: of the question, for Prometheus and the cache."""
+        self._name = name
+        self._question = question
+        self._parts = parts
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        query = parse_query(req.params, now_us=self._now_us())
+        parts, media_type = self._parts, preferred_type(req)
+        parameters = Parameters(req.query_string)
+        is_flushed = parameters.choice("consistency", CONSISTENCIES) == "flushed"
+        plan = self._question(parameters, parts.now_us())
+        pairs = [pair for pair in parameters.pairs if pair[0] != "consistency"]
+        asked = [self._name, media_type, pairs]
+        key = sha256(orjson.dumps(asked)).hexdigest()
+
+        async def make() -> Reply:
+            return await self._make(plan, media_type, is_flushed=is_flushed)
+
+        reply = await (parts.answers.renew if is_flushed else parts.answers.get)(key, make)
+        age_s = max(0.0, parts.now_us() / 1_000_000 - reply.made_s)
+        resp.content_type = reply.media_type
+        resp.data = reply.body
+        resp.set_header("Age", str(int(age_s)))
+        left_s = max(0, int(reply.life_s - age_s))
+        resp.set_header("Cache-Control", f"private, max-age={left_s}")
+        resp.append_header("Vary", "Accept")
+
+    async def _make(self, plan: Plan, media_type: str, *, is_flushed: bool) -> Reply:
+        parts = self._parts
         try:
-            if query.consistency == "flushed":
-                await self._freshness.flush(timeout_s=self._flush_timeout_s)
-            watermark_us = await self._freshness.watermark_us()
+            if is_flushed:
+                await parts.freshness.flush(timeout_s=parts.flush_timeout_s)
+            watermark_us = await parts.freshness.watermark_us()
         except TimeoutError as error:
             raise QueryTimeoutError(
-                f"The buffer was not flushed within {self._flush_timeout_s:g} s: retry later"
+                f"The buffer was not flushed within {parts.flush_timeout_s:g} s: retry later"
             ) from error
-        rows = await self._rows(query)
-        resp.media = _reply(query, rows, watermark_us)
+        # Before storage is asked: what comes in from now on may not be in the answer.
+        made_us = parts.now_us()
+        with parts.instruments.timed(self._name):
+            rows = [await self._rows(statement) for statement in plan.statements]
+        answer = plan.answer(rows)
+        answer.document["watermark"] = _printed(watermark_us)
+        life_s = parts.open_s if plan.is_open else parts.closed_s
+        return Reply(render(answer, media_type), media_type, made_us / 1_000_000, life_s)
 
-    async def _rows(self, query: Query) -> Sequence[Sequence[Any]]:
-        sql, parameters = build_sql(query)
+    async def _rows(self, statement: Statement) -> Rows:
         try:
-            return await self._reader.query(sql, parameters)
+            return await self._parts.reader.query(statement.sql, statement.parameters)
+        except BusyError as error:
+            raise QueryBusyError("Too many queries are waiting: retry later") from error
         except StorageError as error:
+            if error.code == RESULT_LIMIT:
+                raise QueryTooLargeError(
+                    "The answer is too large: ask for a limit, fewer groups or longer buckets"
+                ) from error
             if error.code in TIMEOUT_CODES or error.code in LIMIT_CODES:
                 raise QueryTimeoutError(
                     "The query takes too long or too much memory: ask for a shorter range"
@@ -58,20 +111,6 @@ class MetricsResource:
             raise QueryUnavailableError(error) from error
 
 
-def _reply(query: Query, rows: Sequence[Sequence[Any]], watermark_us: int) -> dict[str, Any]:
-    *groups, total = rows
-    watermark = datetime.fromtimestamp(watermark_us / 1_000_000, UTC)
-    reply: dict[str, Any] = {
-        "event_name": query.event_name,
-        "from": query.start.text if query.start is not None else EARLIEST_TEXT,
-        "to": query.end.text,
-        "total_count": total[1],
-        "unique_user_count": total[2],
-        "watermark": watermark.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-    }
-    if groups:
-        reply["grouped_metrics"] = [
-            {"group_key": key, "total_count": count, "unique_user_count": users}
-            for key, count, users in groups
-        ]
-    return reply
+def _printed(us: int) -> str:
+    moment = datetime.fromtimestamp(us / 1_000_000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

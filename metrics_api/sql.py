@@ -1,59 +1,146 @@
-"""Query to SQL and bound parameters. Pure: no input ever becomes part of the SQL text."""
+"""Query to SQL and bound parameters. Pure: no input ever becomes part of the SQL text.
 
-from collections.abc import Mapping
-from typing import Any
+A SELECT around a SELECT, from the inside: the rows of the events, with what they are grouped by and
+measured in; groups beyond the limit made one; and the aggregation over the groups, over their
+buckets of time, and over all at once.
 
-from metrics_api.params import GroupBy, Query
-from storage.schema import EVENTS_TABLE
+Where items matter (a dimension of an item is grouped or filtered by) a row is an event's item at
+first, and is made an event again before it is counted.
+"""
 
-TIME_MAX_US = 10_413_791_999_999_999
-"""The last instant that a DateTime64 column holds: the end of 2299."""
+from collections.abc import Sequence
 
-_USER = "if(user_id != '', user_id, user_pseudo_id)"
-_MEASURES = f"count(), uniqExactIf({_USER}, {_USER} != '')"
-_GROUP_KEYS: Mapping[GroupBy, str] = {
-    "channel": "toString(channel_type)",
-    "daily": "formatDateTime(event_time, '%Y-%m-%d', 'UTC')",
-    "hourly": "formatDateTime(event_time, '%Y-%m-%d %H:00:00', 'UTC')",
-}
-_EPOCH = "fromUnixTimestamp64Micro(0, 'UTC')"
-
-
-def build_sql(query: Query) -> tuple[str, dict[str, Any]]:
-    """(SQL, parameters). Rows are (group key, count, unique users), by key.
-
-    With a grouping the rows of the groups are followed by the total, whose key is ''; without one
-    there is the total alone.
-    """
-    parameters: dict[str, Any] = {
-        "event_name": query.event_name,
-        "end": min(max(query.end.us, -1), TIME_MAX_US),
-    }
-    conditions = ["name = {event_name:String}", *_within("<=", "end")]
-    if query.start is not None:
-        parameters["start"] = min(max(query.start.us, 0), TIME_MAX_US)
-        conditions += _within(">=", "start")
-    where = " AND ".join(conditions)
-    # A month is the same in every copy of an event, so FINAL need not look across months.
-    source = (
-        f"FROM {EVENTS_TABLE} FINAL WHERE {where}"
-        " {tail} SETTINGS do_not_merge_across_partitions_select_final = 1"
-    )
-    if query.group_by is None:
-        return f"SELECT '', {_MEASURES} " + source.replace("{tail}", ""), parameters
-    key = _GROUP_KEYS[query.group_by]
-    tail = "GROUP BY GROUPING SETS ((key), ()) ORDER BY grouping(key), key"
-    return f"SELECT {key} AS key, {_MEASURES} " + source.replace("{tail}", tail), parameters
+from metrics_api.dimensions import bucket
+from metrics_api.measures import Measure
+from metrics_api.params import Query
+from metrics_api.rollup import ROLLUP_AGGREGATES, can_be_rolled_up, rolled_up_rows
+from metrics_api.selection import EVENT, select_rows
+from metrics_api.statement import Bindings, Statement
 
 
-def _within(operator: str, name: str) -> list[str]:
-    """The bound on the event time, and the same on the sort key, which prunes.
+def build_sql(query: Query) -> Statement:
+    """Rows are (is of a group, is of a bucket, is the other group, *keys, bucket, count, users,
+    *measures), in no order."""
+    return _Builder(query).statement()
 
-    The key's time is the event's own, but for an event whose time is that of its arrival and must
-    not be in the key: there it is the epoch.
-    """
-    bound = f"fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
-    return [
-        f"event_time {operator} {bound}",
-        f"(key_time {operator} {bound} OR key_time = {_EPOCH})",
-    ]
+
+class _Builder:
+    """The columns: `g` and `k` with a number are keys as the event has them and as they are shown,
+    `r` and `m` the measures' numbers by row and by event."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+        self._bindings = Bindings()
+        filtered = [filter_.dimension for filter_ in query.selection.filters]
+        self._is_of_items = any(d.kind == "item" for d in [*query.groups, *filtered])
+        self._is_rolled_up = can_be_rolled_up(query)
+
+    def statement(self) -> Statement:
+        groups = range(len(self._query.groups))
+        if any(group.kind == "item" for group in self._query.groups):
+            # An event is in the groups of all its items, so they do not add up to the total.
+            selects = [
+                self._aggregated(groups, is_total_too=False),
+                self._aggregated([], is_total_too=True),
+            ]
+        else:
+            selects = [self._aggregated(groups, is_total_too=True)]
+        return Statement(" UNION ALL ".join(selects), self._bindings.values)
+
+    def _aggregated(self, groups: Sequence[int], *, is_total_too: bool) -> str:
+        query = self._query
+        keys = [f"k{number}" for number in groups]
+        shown = keys or ["''"] * len(query.groups)
+        sets = [["other", *keys]] if keys else []
+        sets += [[]] if is_total_too else []
+        if query.interval:
+            sets += [[*columns, "bucket"] for columns in sets]
+        columns = [
+            "grouping(other) = 0" if keys else "0",
+            "grouping(bucket) = 0" if query.interval else "0",
+            "other" if keys else "0",
+            *shown,
+            "bucket" if query.interval else "''",
+            *self._aggregates().values(),
+        ]
+        select = f"SELECT {', '.join(columns)} FROM ({self._events(groups)})"
+        if sets == [[]]:
+            return select
+        listed = ", ".join(f"({', '.join(columns)})" for columns in sets)
+        return f"{select} GROUP BY GROUPING SETS ({listed})"
+
+    def _events(self, groups: Sequence[int]) -> str:
+        """A row for each event and its keys."""
+        rows = self._rows(groups)
+        if not groups or self._query.limit is None:
+            return self._by_event(rows, groups, "0")
+        keys = ", ".join(f"k{number}" for number in groups)
+        raw = ", ".join(f"g{number}" for number in groups)
+        limit = self._bindings.integer(self._query.limit)
+        first = (
+            f"SELECT {keys} FROM ({self._by_event(rows, groups, '0')}) GROUP BY {keys}"
+            f" ORDER BY {self._order(groups)} LIMIT {limit}"
+        )
+        return self._by_event(rows, groups, f"({raw}) NOT IN ({first})")
+
+    def _rows(self, groups: Sequence[int]) -> str:
+        """A row for each event, or for each item of it."""
+        query, bindings = self._query, self._bindings
+        zone = query.selection.range.zone
+        columns = [
+            f"{query.groups[number].text(bindings, zone=zone)} AS g{number}" for number in groups
+        ]
+        time = bucket(query.interval, bindings, zone) if query.interval else "''"
+        columns.append(f"{time} AS bucket")
+        if self._is_rolled_up:
+            return rolled_up_rows(query.selection, ", ".join(columns), bindings)
+        columns += [
+            f"{self._value(measure)} AS r{number}" for number, measure in enumerate(query.measures)
+        ]
+        columns += [EVENT, "event_time"]
+        return select_rows(query.selection, ", ".join(columns), bindings, items=self._is_of_items)
+
+    def _value(self, measure: Measure) -> str:
+        if not measure.number:
+            return "0"
+        if self._is_of_items and measure.is_of_items:
+            return f"toFloat64(item_{measure.number})"
+        return measure.value(self._bindings)
+
+    def _by_event(self, rows: str, groups: Sequence[int], other: str) -> str:
+        """Shows the keys, but those of the `other`, and makes items events."""
+        keys = [f"if(other, '', g{number}) AS k{number}" for number in groups]
+        numbers = range(len(self._query.measures))
+        marked = f"SELECT *, {other} AS other FROM ({rows})"
+        if not self._is_of_items:
+            values = [f"r{number} AS m{number}" for number in numbers]
+            return f"SELECT {', '.join(['*', *keys, *values])} FROM ({marked})"
+        values = [
+            f"{'sum' if measure.is_of_items else 'any'}(r{number}) AS m{number}"
+            for number, measure in enumerate(self._query.measures)
+        ]
+        by = [EVENT, "event_time", "user", "bucket", "other"]
+        grouped = ", ".join(by + [f"k{number}" for number in groups])
+        return f"SELECT {', '.join(by + keys + values)} FROM ({marked}) GROUP BY {grouped}"
+
+    def _order(self, groups: Sequence[int]) -> str:
+        query = self._query
+        direction = " DESC" if query.descending else ""
+        if query.order == "key":
+            return ", ".join(f"k{number}{direction}" for number in groups)
+        keys = ", ".join(f"k{number}" for number in groups)
+        return f"{self._aggregates()[query.order]}{direction} NULLS LAST, {keys}"
+
+    def _aggregates(self) -> dict[str, str]:
+        """By their names in the reply."""
+        if self._is_rolled_up:
+            return ROLLUP_AGGREGATES
+        approximate = self._query.approximate
+        uniq = "uniq" if approximate else "uniqExact"
+        aggregates = {
+            "total_count": "count()",
+            "unique_user_count": f"{uniq}If(user, user != '')",
+        }
+        for number, measure in enumerate(self._query.measures):
+            aggregates[measure.name] = measure.aggregate(f"m{number}", approximate=approximate)
+        return aggregates

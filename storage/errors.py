@@ -39,6 +39,8 @@ PERMANENT_CODES = {
 TOO_MANY_PARTS = 252
 TIMEOUT_CODES = {159: "TIMEOUT_EXCEEDED", 160: "TOO_SLOW", 209: "SOCKET_TIMEOUT"}
 LIMIT_CODES = {158: "TOO_MANY_ROWS", 241: "MEMORY_LIMIT_EXCEEDED", 307: "TOO_MANY_BYTES"}
+RESULT_LIMIT = 396
+"""TOO_MANY_ROWS_OR_BYTES: of what a query gives back."""
 
 
 class StorageError(Exception):
@@ -65,6 +67,10 @@ class PermanentError(StorageError):
     """These rows will never be taken."""
 
     error_class: ErrorClass = "permanent"
+
+
+class BusyError(StorageError):
+    """It was not asked at all: as many queries are waiting as may."""
 
 
 class UnavailableError(StorageError):

@@ -11,6 +11,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from storage.client import storage_errors
+from storage.rollups import rollup_ddl
 from storage.schema import EVENTS_TABLE, add_column_ddl, columns_ddl, create_table_ddl
 
 MIGRATIONS_TABLE = "schema_migrations"
@@ -25,7 +26,10 @@ class Migration:
 
 def steps(schema: pa.Schema, *, embedded: bool) -> tuple[Migration, ...]:
     """All steps, oldest first. A released step is never edited: add one."""
-    return (Migration(1, "create events", (create_table_ddl(schema, embedded=embedded),)),)
+    return (
+        Migration(1, "create events", (create_table_ddl(schema, embedded=embedded),)),
+        Migration(2, "create hourly rollup", rollup_ddl()),
+    )
 
 
 def migrate(client: Client, schema: pa.Schema, *, embedded: bool) -> list[str]:

@@ -1,35 +1,78 @@
-"""Queries, off the event loop and a bounded number at a time."""
+"""Queries, off the event loop: a bounded number at a time, bounded in what each may take."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Any
+from uuid import uuid4
 
 from clickhouse_connect.driver.client import Client
 
 from storage.client import storage_errors
+from storage.errors import BusyError
+from storage.rollups import ROLLUP_TABLE
 from storage.schema import EVENTS_TABLE
+
+_SETTINGS: Mapping[str, Any] = {
+    # A month is the same in every copy of an event: FINAL need not look across months.
+    "do_not_merge_across_partitions_select_final": 1,
+    "result_overflow_mode": "throw",
+    "read_overflow_mode": "throw",
+    "timeout_overflow_mode": "throw",
+}
 
 
 class Reader:
     """A query at a time for each client; further ones wait for one to be free."""
 
-    def __init__(self, connect: Callable[[], Client], *, clients: int, timeout_s: int) -> None:
-        """connect: makes a client, called once for each of `clients`, when first needed."""
+    def __init__(
+        self,
+        connect: Callable[[], Client],
+        *,
+        clients: int,
+        timeout_s: int,
+        waiting_max: int = 1000,
+        memory_bytes_max: int = 0,
+        read_rows_max: int = 0,
+        result_rows_max: int = 0,
+    ) -> None:
+        """connect: makes a client, called once for each of `clients`, when first needed. The
+        limits are of one query, with 0 for none; waiting_max: queries that wait for a client."""
         self._connect = connect
-        self._timeout_s = timeout_s
+        self._settings = {
+            **_SETTINGS,
+            "max_execution_time": timeout_s,
+            "max_memory_usage": memory_bytes_max,
+            "max_rows_to_read": read_rows_max,
+            "max_result_rows": result_rows_max,
+        }
         self._free: SimpleQueue[Client] = SimpleQueue()
         self._threads = ThreadPoolExecutor(clients, thread_name_prefix="reader")
+        self._killer = ThreadPoolExecutor(1, thread_name_prefix="killer")
+        self._queries = 0
+        self._queries_max = clients + waiting_max
         self._made: list[Client] = []
+        self._running: set[str] = set()
 
     async def query(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """The rows of `sql`, whose `{name:Type}` places are bound to `parameters`.
 
-        Raises StorageError.
+        When it is cancelled, storage stops working at it. Raises StorageError, BusyError when too
+        many are waiting.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._query, sql, dict(parameters))
+        if self._queries >= self._queries_max:
+            raise BusyError("As many queries are waiting as may")
+        tag = uuid4().hex
+        job = self._threads.submit(self._query, sql, dict(parameters), tag)
+        self._queries += 1
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            self._killer.submit(self._kill, tag)
+            raise
+        finally:
+            self._queries -= 1
 
     async def recent_ids(self, *, seconds: int, limit: int) -> list[str]:
         """The ids of the last `limit` events received in the last `seconds`, oldest first.
@@ -44,29 +87,43 @@ class Reader:
         return [event_id for (event_id,) in reversed(rows)]
 
     async def broken_parts(self) -> list[str]:
-        """Parts of the table that storage set aside because it could not read them.
+        """Parts of the tables that storage set aside because it could not read them.
 
         It does so at its start and says nothing else of it. Raises StorageError.
         """
         rows = await self.query(
             "SELECT name FROM system.detached_parts WHERE database = currentDatabase()"
-            " AND table = {table:String} AND startsWith(reason, 'broken')",
-            {"table": EVENTS_TABLE},
+            " AND table IN {tables:Array(String)} AND startsWith(reason, 'broken')",
+            {"tables": [EVENTS_TABLE, ROLLUP_TABLE]},
         )
         return [name for (name,) in rows]
 
-    def _query(self, sql: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
+    def _query(self, sql: str, parameters: dict[str, Any], tag: str) -> Sequence[Sequence[Any]]:
         try:
             client = self._free.get_nowait()
         except Empty:
             client = self._new_client()
+        settings = {**self._settings, "log_comment": tag}
+        self._running.add(tag)
         try:
             with storage_errors():
-                return client.query(
-                    sql, parameters=parameters, settings={"max_execution_time": self._timeout_s}
-                ).result_rows
+                return client.query(sql, parameters=parameters, settings=settings).result_rows
         finally:
+            self._running.discard(tag)
             self._free.put(client)
+
+    def _kill(self, tag: str) -> None:
+        if tag not in self._running:  # it has ended, or was never begun
+            return
+        client = self._connect()
+        try:
+            with storage_errors():
+                client.command(
+                    "KILL QUERY WHERE Settings['log_comment'] = {tag:String} ASYNC",
+                    parameters={"tag": tag},
+                )
+        finally:
+            client.close()
 
     def _new_client(self) -> Client:
         client = self._connect()
@@ -74,7 +131,10 @@ class Reader:
         return client
 
     def close(self) -> None:
-        """Wait for the running queries, then close the clients."""
+        """Stop the running queries, then close the clients."""
+        for tag in list(self._running):
+            self._killer.submit(self._kill, tag)
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._killer.shutdown(wait=True)
         for client in self._made:
             client.close()

@@ -10,6 +10,9 @@ EVENTS_TABLE = "events"
 DEDUPLICATION_INSERTS = 1_000
 """Insert tokens that the table remembers: far more than one flusher ever has in doubt."""
 
+USER = "if(user_id != '', user_id, user_pseudo_id)"
+"""Who an event is of: the one who signed in, or the device."""
+
 _SCALARS = {
     pa.string(): "String",
     pa.int64(): "Int64",

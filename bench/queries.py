@@ -1,0 +1,183 @@
+"""How fast questions are answered over 20,000,000 events, alone and while events come in.
+
+    uv run python -m bench.queries --data-dir /var/tmp/twenty-million
+
+Builds the events through the service unless the directory has them, then asks each question 20
+times with the cache off, and again while 20,000 events a second are being posted.
+"""
+
+import multiprocessing
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import urllib3
+import uvloop
+
+from bench.generate import generate
+from bench.http import post, send_all
+from bench.service import HOST, Service, running_service
+from bench.throughput import CONNECTIONS_BATCH, START
+
+BATCH = 1_000
+TEMPLATE = 500_000
+MONTH = {"from": "2024-01-01", "to": "2024-01-31"}
+QUESTIONS: dict[str, tuple[str, dict[str, str], int]] = {
+    # label: path, parameters, the most that the median may take in ms
+    "one day, hourly": (
+        "metrics",
+        {"event_name": "user_engagement", "group_by": "hourly", "from": "2024-01-15",
+         "to": "2024-01-15"},
+        60,
+    ),
+    "one name over the month": ("metrics", {"event_name": "user_engagement", **MONTH}, 500),
+    "the month from the rollup": (
+        "metrics",
+        {"event_name": "user_engagement", "approximate": "true", **MONTH},
+        50,
+    ),
+    "the month daily from the rollup": (
+        "metrics",
+        {"event_name": "user_engagement", "approximate": "true", "group_by": "daily", **MONTH},
+        50,
+    ),
+    # Not bounded: what else people ask.
+    "the busiest name over the month": ("metrics", {"event_name": "page_view", **MONTH}, 0),
+    "top 10 countries of one name": (
+        "top", {"event_name": "user_engagement", "dimension": "country", **MONTH}, 0
+    ),
+    "funnel of three steps, one day": (
+        "funnel",
+        {"step": "view_item", "from": "2024-01-15", "to": "2024-01-15"},
+        0,
+    ),
+    "100 newest events of one day": ("", {"from": "2024-01-15", "to": "2024-01-15"}, 0),
+}  # fmt: skip
+FUNNEL = [("step", "add_to_cart"), ("step", "purchase")]
+
+
+def main(
+    data_dir: Annotated[Path | None, typer.Option(help="Kept, and used again when there")] = None,
+    events: Annotated[int, typer.Option(help="Events to build")] = 20_000_000,
+    times: Annotated[int, typer.Option(help="How often each question is asked")] = 20,
+    rate: Annotated[int, typer.Option(help="Events posted a second meanwhile")] = 20_000,
+) -> None:
+    """Build, measure, and exit with 1 when a median is over its bound."""
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    environment = {"EVENT_STREAM_CACHE__CLOSED_SECONDS": "0", "EVENT_STREAM_DEDUP__IDS": "100000"}
+    with tempfile.TemporaryDirectory() as temporary:
+        where = data_dir or Path(temporary)
+        with running_service(where, environment=environment) as service:
+            _build(service, events)
+        # Started again, so that what was built is on disk and merged as far as it will be.
+        with running_service(where, environment=environment) as service:
+            alone = {label: _measure(service, label, times) for label in QUESTIONS}
+            with _posting(service, rate):
+                busy = {label: _measure(service, label, times) for label in QUESTIONS}
+    print(f"{'median of ' + str(times):34} {'alone ms':>10} {'posting ms':>10} {'ratio':>6}")
+    slow = []
+    for label, (_, _, bound_ms) in QUESTIONS.items():
+        ratio = busy[label] / alone[label]
+        print(f"{label:34} {alone[label]:10.1f} {busy[label]:10.1f} {ratio:6.2f}")
+        if bound_ms and (alone[label] > bound_ms or ratio > 2):
+            slow.append(label)
+    if slow:
+        print(f"too slow: {', '.join(slow)}")
+    raise typer.Exit(1 if slow else 0)
+
+
+def _build(service: Service, events: int) -> None:
+    have = int(_ask(service, "top", {"limit": "1", "consistency": "flushed"})["total_count"])
+    print(f"{have:,} of {events:,} events are there")
+    if have >= events:
+        return
+    started_s = time.perf_counter()
+    requests = islice(_requests("built"), (events - have) // BATCH)
+    replies = uvloop.run(
+        send_all(requests, host=HOST, port=service.port, connections=CONNECTIONS_BATCH)
+    )
+    if set(replies.statuses) != {201}:
+        raise SystemExit(f"Not everything was accepted: {replies.statuses}")
+    count = _ask(service, "top", {"limit": "1", "consistency": "flushed"})["total_count"]
+    if count < events:
+        raise SystemExit(f"sent {events:,}, counted {count:,}")
+    print(f"built in {time.perf_counter() - started_s:,.0f} s")
+
+
+def _requests(prefix: str) -> Iterator[bytes]:
+    """Batches without end: the same events again and again, of other ids and other users."""
+    source = generate(TEMPLATE, seed=1, start=START, days=31)
+    templates: list[bytes] = []
+    while batch := list(islice(source, BATCH)):
+        templates.append(b'{"events":[' + b",".join(batch) + b"]}")
+    for number in range(10**9):
+        mark = f"{prefix}-{number}-".encode()
+        for template in templates:
+            body = template.replace(b'{"id":"', b'{"id":"' + mark)
+            for field in (b'"user_pseudo_id":"', b'"user_id":"'):
+                body = body.replace(field, field + mark)
+            yield post("/events/batch", body, host=HOST)
+
+
+def _measure(service: Service, label: str, times: int) -> float:
+    """The median in ms, after one more to warm up."""
+    path, parameters, _ = QUESTIONS[label]
+    taken = []
+    for _ in range(times + 1):
+        started_s = time.perf_counter()
+        _ask(service, path, parameters)
+        taken.append((time.perf_counter() - started_s) * 1000)
+    return statistics.median(taken[1:])
+
+
+def _ask(service: Service, path: str, parameters: dict[str, str]) -> dict[str, Any]:
+    fields = [*parameters.items(), *(FUNNEL if path == "funnel" else [])]
+    reply = service.request("GET", f"/events/{path}".rstrip("/"), fields=fields)
+    answer: dict[str, Any] = reply.json()
+    if reply.status != 200:
+        raise SystemExit(f"The service answered {reply.status}: {answer}")
+    return answer
+
+
+@contextmanager
+def _posting(service: Service, rate: int) -> Iterator[None]:
+    """Events come in, from a process of its own."""
+    stop = multiprocessing.Event()
+    sender = multiprocessing.Process(target=_post_paced, args=(service.port, rate, stop))
+    sender.start()
+    time.sleep(20)  # the first templates are made
+    try:
+        yield
+    finally:
+        stop.set()
+        sender.join()
+
+
+def _post_paced(port: int, rate: int, stop: Any) -> None:
+    pool = urllib3.HTTPConnectionPool(HOST, port, maxsize=1)
+    started_s, sent = None, 0
+    for request in _requests(f"posted-{time.time_ns()}"):
+        started_s = started_s or time.perf_counter()
+        if stop.is_set():
+            break
+        body = request.partition(b"\r\n\r\n")[2]
+        headers = {"Content-Type": "application/json"}
+        reply = pool.request("POST", "/events/batch", body=body, headers=headers)
+        if reply.status != 201:
+            raise SystemExit(f"The service answered {reply.status}")
+        sent += BATCH
+        time.sleep(max(0.0, started_s + sent / rate - time.perf_counter()))
+    seconds = time.perf_counter() - (started_s or 0.0)
+    print(f"{sent:,} events were posted meanwhile, {sent / seconds:,.0f} a second")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,121 @@
+"""GET /events/retention: of the users who began in a period, how many came back in later ones."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
+from typing import Any, Literal, get_args
+
+from metrics_api.errors import ParameterError
+from metrics_api.parameters import Parameters
+from metrics_api.params import Selection, parse_selection, without_items
+from metrics_api.question import Answer, Plan, Rows
+from metrics_api.selection import select_rows
+from metrics_api.statement import Bindings, Statement
+
+Period = Literal["day", "week", "month"]
+PERIODS: tuple[Period, ...] = get_args(Period)
+PERIODS_DEFAULT, PERIODS_MAX = 8, 60
+
+_NUMBERS: dict[Period, str] = {
+    # Since 1970, whose first day was a Thursday.
+    "day": "toInt32({day})",
+    "week": "intDiv(toInt32({day}) + 3, 7)",
+    "month": "(toYear({day}) - 1970) * 12 + toMonth({day}) - 1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """first, back: names of events, None for any; periods: columns, the first one included."""
+
+    selection: Selection
+    first: str | None
+    back: str | None
+    period: Period
+    periods: int
+
+
+def plan_retention(parameters: Parameters, now_us: int) -> Plan:
+    """Raises ParameterError."""
+    retention = parse_retention(parameters, now_us=now_us)
+    return Plan(
+        [retention_sql(retention)], partial(_answer, retention), retention.selection.range.is_open
+    )
+
+
+def parse_retention(parameters: Parameters, *, now_us: int) -> Retention:
+    """Raises ParameterError."""
+    first, back = parameters.one("first_event"), parameters.one("return_event")
+    period = parameters.choice("period", PERIODS) or "day"
+    periods = parameters.integer("periods", low=1, high=PERIODS_MAX) or PERIODS_DEFAULT
+    selection = without_items(parse_selection(parameters, now_us=now_us))
+    if selection.names:
+        raise ParameterError(
+            "Query parameter event_name: retention has first_event and return_event instead"
+        )
+    if selection.range.start is None:
+        raise ParameterError("Query parameter from or last is required")
+    names = (first, back) if first is not None and back is not None else ()
+    return Retention(
+        Selection(names, selection.range, selection.filters), first, back, period, periods
+    )
+
+
+def retention_sql(retention: Retention) -> Statement:
+    """Rows are (number of the period since 1970, periods later, users); 0 periods later are all
+    who began."""
+    bindings = Bindings()
+    zone = bindings.text(retention.selection.range.zone)
+    day = f"toDate32(toTimeZone(event_time, {zone}))"
+    columns = ", ".join(
+        [
+            f"{_NUMBERS[retention.period].replace('{day}', day)} AS number",
+            f"{_named(retention.first, bindings)} AS is_first",
+            f"{_named(retention.back, bindings)} AS is_back",
+        ]
+    )
+    rows = select_rows(retention.selection, columns, bindings)
+    users = (
+        "SELECT minIf(number, is_first) AS began, groupUniqArrayIf(number, is_back) AS numbers"
+        f" FROM ({rows}) WHERE user != '' GROUP BY user HAVING countIf(is_first) > 0"
+    )
+    later = (
+        "arrayJoin(arrayConcat([0], arrayMap(n -> n - began, arrayFilter(n -> n > began"
+        f" AND n < began + {bindings.integer(retention.periods)}, numbers))))"
+    )
+    return Statement(
+        f"SELECT began, {later} AS later, count() FROM ({users}) GROUP BY began, later",
+        bindings.values,
+    )
+
+
+def _named(name: str | None, bindings: Bindings) -> str:
+    return "1" if name is None else f"(name = {bindings.text(name)})"
+
+
+def _answer(retention: Retention, answers: list[Rows]) -> Answer:
+    cohorts: dict[int, list[int]] = {}
+    for began, later, users in answers[0]:
+        cohorts.setdefault(began, [0] * retention.periods)[later] = users
+    rows = [
+        [_period(retention.period, began), later, users]
+        for began, counts in sorted(cohorts.items())
+        for later, users in enumerate(counts)
+    ]
+    document: dict[str, Any] = {
+        **retention.selection.range.document(),
+        "period": retention.period,
+        "cohorts": [
+            {"cohort": _period(retention.period, began), "users": counts[0], "retained": counts}
+            for began, counts in sorted(cohorts.items())
+        ],
+    }
+    return Answer(document, {"cohort": "text", "later": "integer", "users": "integer"}, rows)
+
+
+def _period(period: Period, number: int) -> str:
+    """The first day of it, or the month."""
+    if period == "month":
+        return f"{1970 + number // 12}-{number % 12 + 1:02d}"
+    days = number if period == "day" else number * 7 - 3
+    return (date(1970, 1, 1) + timedelta(days=days)).isoformat()

@@ -1,0 +1,60 @@
+"""Which rows a question is about, as SQL: the part that all questions share."""
+
+from metrics_api.dimensions import ITEM_COLUMNS
+from metrics_api.measures import ITEM_NUMBERS
+from metrics_api.params import Selection
+from metrics_api.statement import Bindings
+from metrics_api.times import Range
+from storage.schema import EVENTS_TABLE, USER
+
+TIME_MAX_US = 10_413_791_999_999_999
+"""The last instant that a DateTime64 column holds: the end of 2299."""
+EVENT = "name, key_time, id"
+"""What tells an event from all others, once copies are collapsed."""
+
+_EPOCH = "fromUnixTimestamp64Micro(0, 'UTC')"
+_ITEM_JOIN = ", ".join(
+    [f"{column} AS {name}" for name, column in ITEM_COLUMNS.items()]
+    + [f"{column} AS item_{name}" for name, column in ITEM_NUMBERS.items()]
+)
+
+
+def select_rows(
+    selection: Selection, columns: str, bindings: Bindings, *, items: bool = False
+) -> str:
+    """SELECT of `columns` and the user, one row for each event; one for each item of it, or one
+    without any, when `items`.
+
+    A month is the same in every copy of an event, so FINAL need not look across months: the
+    settings of every query say so.
+    """
+    conditions = []
+    if selection.names:
+        # As a list of one, too: `=` and IN of a constant use the sort key alike.
+        conditions.append(f"name IN {bindings.texts(selection.names)}")
+    conditions += within(selection.range, bindings)
+    conditions += [filter_.condition(bindings) for filter_ in selection.filters]
+    join = f" LEFT ARRAY JOIN {_ITEM_JOIN}" if items else ""
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"SELECT {columns}, {USER} AS user FROM {EVENTS_TABLE} FINAL{join}{where}"
+
+
+def within(bounds: Range, bindings: Bindings) -> list[str]:
+    """The bounds on the event time, and the same on the sort key, which prunes.
+
+    The key's time is the event's own, but for an event whose time is that of its arrival and must
+    not be in the key: there it is the epoch.
+    """
+    conditions = []
+    if bounds.start is not None:
+        conditions += _bound(">=", min(max(bounds.start.us, 0), TIME_MAX_US + 1), bindings)
+    conditions += _bound("<=", min(max(bounds.end.us, -1), TIME_MAX_US), bindings)
+    return conditions
+
+
+def _bound(operator: str, us: int, bindings: Bindings) -> list[str]:
+    bound = f"fromUnixTimestamp64Micro({bindings.integer(us)}, 'UTC')"
+    return [
+        f"event_time {operator} {bound}",
+        f"(key_time {operator} {bound} OR key_time = {_EPOCH})",
+    ]
