@@ -1,6 +1,7 @@
 """The rows of a metrics query, told apart and put in order: the total, groups, and their series."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from metrics_api.dimensions import TIME_UNITS
@@ -100,9 +101,10 @@ def _order(query: Query, lines: Lines) -> None:
         points.sort(key=lambda point: _time(point.bucket))
 
 
-def _time(bucket: str) -> tuple[str, int]:
-    """What buckets are ordered by: where a clock is set back, the larger offset is first."""
-    return bucket[:19], -int(bucket[19:] or 0)
+def _time(bucket: str) -> str | datetime:
+    """What buckets of one zone are ordered by: names alone are not in order where a clock is set
+    back."""
+    return datetime.fromisoformat(bucket) if len(bucket) > len("2024-01-15 10:00:00") else bucket
 
 
 def _fill(query: Query, lines: Lines) -> None:

@@ -8,6 +8,7 @@ from clickhouse_connect.driver.client import Client
 from ingest.columns import TABLE_SCHEMA
 from storage.client import connect, embedded_dsn, prepare_embedded
 from storage.migrations import migrate
+from storage.rollups import ROLLUP_TABLE
 from storage.schema import EVENTS_TABLE
 from tests.end_to_end.conftest import fake_clickhouse
 
@@ -35,7 +36,9 @@ def connected(dsn: str) -> Iterator[Callable[[], Client]]:
         migrate(client, TABLE_SCHEMA, embedded=dsn.startswith("chdb"))
         return client
 
-    open_client().command(f"TRUNCATE TABLE {EVENTS_TABLE}")
+    client = open_client()
+    for table in (EVENTS_TABLE, ROLLUP_TABLE):
+        client.command(f"TRUNCATE TABLE {table}")
     yield open_client
     for client in made:
         client.close()

@@ -1,0 +1,257 @@
+"""Answers compared with plain Python over the same events: random events, random questions.
+
+Duplicates and late events are among them, and clocks that are set forward and back.
+"""
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from metrics_api.funnel import plan_funnel
+from metrics_api.metrics import plan_metrics
+from metrics_api.parameters import Parameters
+from metrics_api.question import Answer, Plan
+from metrics_api.retention import plan_retention
+from storage.schema import EVENTS_TABLE
+from storage.writer import Writer
+from tests.contract import plain
+from tests.contract.plain import Ask
+from tests.contract.test_storage import RECEIVED_US, table
+
+NOW_US = RECEIVED_US * 2
+DATASETS = 8
+NAMES = ["buy", "view", "it's \\ {a:String} 100%", "日本"]
+ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe", "America/St_Johns"]
+# Around the end of summer time in Berlin, and in Lord Howe, where the clock moves half an hour.
+STARTS = [datetime(2024, 10, 26, 20, tzinfo=UTC), datetime(2024, 4, 6, 10, tzinfo=UTC)]
+STARTS += [datetime(2024, 12, 29, tzinfo=UTC), datetime(2024, 3, 30, 22, tzinfo=UTC)]
+SYSTEMS = ["iOS", "Android", "", "Win'dows", "100%_"]
+GROUPS = [
+    "channel", "minute", "hourly", "daily", "weekly", "monthly", "os", "country", "event_name",
+    "user", "param.v", "param.t", "user_param.plan", "item_id", "item_brand", "app_id",
+]  # fmt: skip
+MEASURES = [
+    "revenue", "quantity", "events_per_user", "sum:param.v", "avg:param.v", "min:param.v",
+    "max:revenue", "median:param.v", "p90:param.v", "p99.9:quantity", "p100:param.v",
+]  # fmt: skip
+
+
+def random_event(rng: random.Random, number: int, start: datetime) -> dict[str, Any]:
+    at = start + timedelta(seconds=rng.randrange(3 * 86_400), microseconds=number)
+    event: dict[str, Any] = {
+        "id": f"e{number}",
+        "name": rng.choice(NAMES[: rng.choice((1, 2, 4))]),
+        "channel_type": rng.choice(["web", "mobile", "tv"]),
+        "date": at.isoformat(),
+        "event_params": [],
+    }
+    if rng.random() < 0.5:
+        event["user_id"] = rng.choice(["u1", "u2", "u3"])
+    if rng.random() < 0.6:
+        event["user_pseudo_id"] = rng.choice(["p1", "p2", "u1"])
+    if rng.random() < 0.8:
+        event["device"] = {"operating_system": rng.choice(SYSTEMS)}
+    if rng.random() < 0.5:
+        event["geo"] = {"country": rng.choice(["Sweden", "Österreich"])}
+    if rng.random() < 0.3:
+        event["app_info"] = {"id": "shop"}
+    if rng.random() < 0.8:
+        value = rng.choice([0, 1, 2.5, -3, 50, 0.1])
+        event["event_params"].append({"key": "v", "number_value": value})
+    kind = rng.choice([None, "string_value", "boolean_value", "number_value"])
+    if kind is not None:
+        value = {"string_value": rng.choice(["x", "xy", "2.5", ""]), "boolean_value": True}
+        event["event_params"].append({"key": "t", kind: value.get(kind, 2.5)})
+    if rng.random() < 0.3:
+        event["event_params"].append({"key": "v", "number_value": 1000})  # the first one counts
+    if rng.random() < 0.4:
+        event["user_params"] = [{"key": "plan", "string_value": rng.choice(["pro", "free"])}]
+    if rng.random() < 0.6:
+        event["items"] = [
+            {
+                "id": rng.choice(["i1", "i2", "i3"]),
+                "brand": rng.choice(["Acme", "Brand", None]),
+                "revenue_in_usd": rng.choice([None, 0, 9.5, 20]),
+                "quantity": rng.choice([None, 0, 1, 3]),
+            }
+            for _ in range(rng.randrange(4))
+        ]
+    return event
+
+
+def random_ask(rng: random.Random, start: datetime) -> Ask:
+    names = rng.sample(NAMES, rng.choice((1, 1, 2, 4)))
+    ask = Ask(names, tz=rng.choice(ZONES))
+    if rng.random() < 0.7:
+        ask.start = start + timedelta(seconds=rng.randrange(-100, 2 * 86_400))
+        ask.end = ask.start + timedelta(seconds=rng.choice([0, 3600, 40_000, 3 * 86_400]))
+    ask.groups = rng.sample(GROUPS, rng.choice((0, 1, 1, 2, 3)))
+    ask.measures = rng.sample(MEASURES, rng.choice((0, 0, 1, 3)))
+    if rng.random() < 0.3 and not set(ask.groups) & set(plain.TIMES):
+        ask.interval = rng.choice(["minute", "hour", "day", "week", "month"])
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        ask.filters.append(random_filter(rng, {f[0] for f in ask.filters}))
+    ask.order = rng.choice(["key", "key", "total_count", "unique_user_count", *ask.measures])
+    ask.descending = rng.random() < 0.5
+    # A limit cuts times by their name: only without the hour that comes twice is that their order.
+    if rng.random() < 0.4 and not {"minute", "hourly"} & set(ask.groups):
+        ask.limit = rng.choice((1, 2, 5))
+        ask.other = rng.random() < 0.7
+    # What is approximate is exact for so few, but for quantiles, which are in single precision.
+    has_quantiles = any(measure.startswith(("p", "median")) for measure in ask.measures)
+    ask.approximate = rng.random() < 0.15 and not has_quantiles
+    return ask
+
+
+def random_filter(rng: random.Random, taken: set[str]) -> tuple[str, str, list[str]]:
+    known = {
+        "channel": ["web", "mobile"], "os": [*SYSTEMS, "i", "n"], "user": ["u1", "p1", ""],
+        "param.t": ["x", "true", "2.5", "2.50", "", "'"], "param.v": ["50", "0", "1e0", "-3"],
+        "user_param.plan": ["pro", ""], "item_id": ["i1", "i2", ""],
+        "item_brand": ["Acme", "", "B"],
+        "country": ["Sweden", "Ö"], "event_name": NAMES,
+    }  # fmt: skip
+    dimension = rng.choice([name for name in known if name not in taken and name != "event_name"])
+    if dimension.startswith("param.") and rng.random() < 0.5:
+        return (dimension, rng.choice([">=", "<=", ">", "<"]), [rng.choice(["0", "2.5", "-1e3"])])
+    operator = rng.choice(["=", "!=", "^=", "!^=", "*=", "!*="])
+    return (dimension, operator, rng.sample(known[dimension], rng.choice((1, 1, 2))))
+
+
+def store(connected: Callable[[], Client], rng: random.Random, start: datetime) -> list[Any]:
+    """Random events, some of them twice, over several inserts; returns each once, with `at`."""
+    events = [random_event(rng, number, start) for number in range(rng.choice((30, 150, 400)))]
+    sent = events + rng.sample(events, len(events) // 4)
+    rng.shuffle(sent)
+    writer = Writer(connected, EVENTS_TABLE)
+    token = rng.random()
+    for part in range(3):
+        rows = sent[part::3]
+        writer.write(table(rows, received_us=RECEIVED_US + part), token=f"{token}-{part}")
+    return [{**event, "at": datetime.fromisoformat(event["date"])} for event in events]
+
+
+def asked(client: Client) -> int:
+    """Metrics questions of one set of events, and four times as many as of each other kind; a
+    server is asked fewer, for it is the same engine behind HTTP. 2,184 questions in all."""
+    return 130 if "chdb" in client.uri else 26
+
+
+def answered(client: Client, plan: Plan) -> Answer:
+    settings = {"do_not_merge_across_partitions_select_final": 1}
+    return plan.answer(
+        [
+            client.query(s.sql, parameters=s.parameters, settings=settings).result_rows
+            for s in plan.statements
+        ]
+    )
+
+
+def comparable(document: dict[str, Any], groups: list[str]) -> dict[str, Any]:
+    """A reply as `plain.answer` has it."""
+    names = ("total_count", "unique_user_count", "measures", "series")
+    result = {name: document[name] for name in names if name in document}
+    if "grouped_metrics" in document:
+        result["grouped_metrics"] = [
+            {
+                "key": "other"
+                if group.get("other")
+                else tuple(group["group"].values())
+                if len(groups) > 1
+                else (group["group_key"],),
+                **comparable(group, []),
+            }
+            for group in document["grouped_metrics"]
+        ]
+    return result
+
+
+def roughly(value: Any) -> Any:
+    """Floats to be compared: sums depend on their order in the last digits."""
+    if isinstance(value, dict):
+        return {name: roughly(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [roughly(inner) for inner in value]
+    return pytest.approx(value, rel=1e-9, abs=1e-9) if isinstance(value, float) else value
+
+
+@pytest.mark.parametrize("seed", range(DATASETS))
+def test_metrics_are_what_plain_python_counts(connected: Callable[[], Client], seed: int) -> None:
+    rng = random.Random(seed)
+    start = STARTS[seed % len(STARTS)]
+    events = store(connected, rng, start)
+    client = connected()
+    for _ in range(asked(client)):
+        ask = random_ask(rng, start)
+        plan = plan_metrics(Parameters(urlencode(ask.pairs())), NOW_US)
+        found = comparable(answered(client, plan).document, ask.groups)
+        assert found == roughly(plain.answer(events, ask)), ask
+
+
+@pytest.mark.parametrize("seed", range(DATASETS))
+def test_rollups_are_what_plain_python_counts(connected: Callable[[], Client], seed: int) -> None:
+    rng = random.Random(seed)
+    start = STARTS[seed % len(STARTS)]
+    events = store(connected, rng, start)
+    client = connected()
+    for _ in range(asked(client) // 4):
+        ask = random_ask(rng, start)
+        ask.tz, ask.measures, ask.order, ask.approximate = "UTC", [], "total_count", True
+        ask.filters = [("channel", "!=", ["tv"])] if rng.random() < 0.3 else []
+        ask.groups = rng.sample(["channel", "event_name", "daily"], rng.choice((0, 1, 2)))
+        ask.interval = None if "daily" in ask.groups else rng.choice([None, "hour", "month"])
+        plan = plan_metrics(Parameters(urlencode(ask.pairs())), NOW_US)
+        assert "uniqCombined64Merge" in plan.statements[0].sql
+        found = comparable(answered(client, plan).document, ask.groups)
+        assert found == roughly(plain.answer(events, ask)), ask
+
+
+@pytest.mark.parametrize("seed", range(DATASETS))
+def test_funnels_are_what_plain_python_finds(connected: Callable[[], Client], seed: int) -> None:
+    rng = random.Random(seed)
+    events = store(connected, rng, STARTS[seed % len(STARTS)])
+    client = connected()
+    for _ in range(asked(client) // 4):
+        steps = [rng.choice(NAMES) for _ in range(rng.choice((2, 3)))]
+        window = timedelta(hours=rng.choice((1, 5, 48)))
+        group = rng.choice([None, "os", "channel"])
+        pairs = [("step", quote(step)) for step in steps]
+        pairs += [("window", f"{window // timedelta(hours=1)}h"), ("group_by", group or "")]
+        document = answered(client, plan_funnel(Parameters(urlencode(pairs)), NOW_US)).document
+        expected = plain.funnel(events, steps, window, group)
+        if group is None:
+            found = {"": [step["users"] for step in document["steps"]]}
+            assert found == (expected or {"": [0] * len(steps)}), (steps, window)
+        else:
+            found = {
+                entry["group_key"]: [step["users"] for step in entry["steps"]]
+                for entry in document["grouped_steps"]
+            }
+            assert found == expected, (steps, window, group)
+
+
+@pytest.mark.parametrize("seed", range(DATASETS))
+def test_retention_is_what_plain_python_finds(connected: Callable[[], Client], seed: int) -> None:
+    rng = random.Random(seed)
+    start = STARTS[seed % len(STARTS)]
+    events = store(connected, rng, start)
+    client = connected()
+    for _ in range(asked(client) // 4):
+        names = [rng.choice([None, *NAMES]) for _ in range(2)]
+        unit, tz = rng.choice(["day", "week", "month"]), rng.choice(ZONES)
+        pairs = [("from", "2024-01-01T00:00:00Z"), ("period", unit), ("tz", tz), ("periods", "10")]
+        pairs += [("first_event", names[0] or ""), ("return_event", names[1] or "")]
+        document = answered(client, plan_retention(Parameters(urlencode(pairs)), NOW_US)).document
+        expected = plain.retention(events, *names, unit, tz)
+        found = {
+            cohort["cohort"]: [count for count in cohort["retained"] if count]
+            for cohort in document["cohorts"]
+        }
+        assert found == {
+            period: [row[later] for later in sorted(row)] for period, row in expected.items()
+        }, (names, unit, tz)
