@@ -9,12 +9,13 @@ times with the cache off, and again while 20,000 events a second are being poste
 import multiprocessing
 import os
 import platform
+import re
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,13 +23,13 @@ import typer
 import urllib3
 import uvloop
 
-from bench.generate import generate
+from bench.generate import DAY_S, generate
 from bench.http import post, send_all
 from bench.service import HOST, Service, running_service
 from bench.throughput import CONNECTIONS_BATCH, START
 
 BATCH = 1_000
-TEMPLATE = 500_000
+DAYS = 31
 MONTH = {"from": "2024-01-01", "to": "2024-01-31"}
 QUESTIONS: dict[str, tuple[str, dict[str, str], int]] = {
     # label: path, parameters, the most that the median may take in ms
@@ -97,34 +98,42 @@ def main(
 def _build(service: Service, events: int) -> None:
     have = int(_ask(service, "top", {"limit": "1", "consistency": "flushed"})["total_count"])
     print(f"{have:,} of {events:,} events are there")
-    if have >= events:
+    if have >= events // DAYS * DAYS:
         return
     started_s = time.perf_counter()
-    requests = islice(_requests("built"), (events - have) // BATCH)
+    requests = _requests("built", events // DAYS, range(DAYS))
     replies = uvloop.run(
         send_all(requests, host=HOST, port=service.port, connections=CONNECTIONS_BATCH)
     )
     if set(replies.statuses) != {201}:
         raise SystemExit(f"Not everything was accepted: {replies.statuses}")
     count = _ask(service, "top", {"limit": "1", "consistency": "flushed"})["total_count"]
-    if count < events:
+    if count < events // DAYS * DAYS:
         raise SystemExit(f"sent {events:,}, counted {count:,}")
     print(f"built in {time.perf_counter() - started_s:,.0f} s")
 
 
-def _requests(prefix: str) -> Iterator[bytes]:
-    """Batches without end: the same events again and again, of other ids and other users."""
-    source = generate(TEMPLATE, seed=1, start=START, days=31)
+def _requests(prefix: str, events: int, days: Iterable[int]) -> Iterator[bytes]:
+    """Batches of `events` a day, day by day as they would come in: the events of one day again, of
+    other ids, users and times."""
+    source = generate(events, seed=1, start=START, days=1)
     templates: list[bytes] = []
     while batch := list(islice(source, BATCH)):
         templates.append(b'{"events":[' + b",".join(batch) + b"]}")
-    for number in range(10**9):
+    for number, day in enumerate(days):
         mark = f"{prefix}-{number}-".encode()
         for template in templates:
             body = template.replace(b'{"id":"', b'{"id":"' + mark)
             for field in (b'"user_pseudo_id":"', b'"user_id":"'):
                 body = body.replace(field, field + mark)
-            yield post("/events/batch", body, host=HOST)
+            yield post("/events/batch", _later(body, day), host=HOST)
+
+
+def _later(body: bytes, days: int) -> bytes:
+    def shifted(match: re.Match[bytes]) -> bytes:
+        return b'timestamp":%d' % (int(match[1]) + days * DAY_S * 1000)
+
+    return re.sub(rb'timestamp":(\d{13})', shifted, body)
 
 
 def _measure(service: Service, label: str, times: int) -> float:
@@ -164,7 +173,8 @@ def _posting(service: Service, rate: int) -> Iterator[None]:
 def _post_paced(port: int, rate: int, stop: Any) -> None:
     pool = urllib3.HTTPConnectionPool(HOST, port, maxsize=1)
     started_s, sent = None, 0
-    for request in _requests(f"posted-{time.time_ns()}"):
+    # Into the last day of the month, which is what "now" is to it.
+    for request in _requests(f"posted-{time.time_ns()}", 100_000, repeat(DAYS - 1)):
         started_s = started_s or time.perf_counter()
         if stop.is_set():
             break

@@ -105,16 +105,27 @@ def funnel_sql(funnel: Funnel) -> Statement:
     A user belongs to the group of their first event that is the first step.
     """
     bindings = Bindings()
-    steps = [step.condition(bindings) for step in funnel.steps]
-    columns = [f"({step}) AS s{number}" for number, step in enumerate(steps)]
+    count = len(funnel.steps)
+    conditions = [step.condition(bindings) for step in funnel.steps]
+    mask = " + ".join(f"{1 << number} * ({text})" for number, text in enumerate(conditions))
     group = funnel.group.text(bindings) if funnel.group is not None else "''"
-    columns += ["toUInt64(toUnixTimestamp64Micro(event_time)) AS time", f"{group} AS g"]
-    rows = select_rows(funnel.selection, ", ".join(columns), bindings)
-    conditions = ", ".join(f"s{number}" for number in range(len(steps)))
+    columns = f"toUnixTimestamp64Micro(event_time) AS time, toUInt32({mask}) AS mask, {group} AS g"
+    rows = select_rows(funnel.selection, columns, bindings)
+    # Not windowFunnel, which takes one event for two steps that are the same. Of each step is known
+    # when the latest way to it began; an event that is the step takes the way to the one before.
+    # Of events at the same time, those of earlier steps come first.
+    window = bindings.integer(funnel.window_us)
+    began = (
+        "arrayFold((began, event) -> arrayMap((own, before, step) ->"
+        " if(bitTest(event.3, step) AND before >= 0"
+        f" AND event.1 - before <= {window}, before, own),"
+        f" began, arrayPushFront(arrayPopBack(began), event.1), range({count})),"
+        " arraySort(groupArray((time, bitAnd(mask, -mask), mask))),"
+        f" arrayWithConstant({count}, toInt64(-1)))"
+    )
     users = (
-        f"SELECT argMinIf(g, time, s0) AS grp,"
-        f" windowFunnel({bindings.unsigned(funnel.window_us)})(time, {conditions}) AS level"
-        f" FROM ({rows}) WHERE user != '' GROUP BY user"
+        f"SELECT argMinIf(g, time, bitTest(mask, 0)) AS grp, arrayCount(at -> at >= 0, {began})"
+        f" AS level FROM ({rows}) WHERE user_hash != 0 AND mask != 0 GROUP BY user_hash"
     )
     return Statement(
         f"SELECT grp, level, count() FROM ({users}) WHERE level > 0 GROUP BY grp, level",

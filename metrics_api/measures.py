@@ -46,7 +46,7 @@ class Measure:
         """The SQL of it over `column`, in which the values are. The columns of sql.py are there."""
         if self.function == "events_per_user":
             uniq = "uniq" if approximate else "uniqExact"
-            return f"countIf(user != '') / nullIf({uniq}If(user, user != ''), 0)"
+            return f"countIf(user_hash != 0) / nullIf({uniq}If(user_hash, user_hash != 0), 0)"
         if self.function == "quantile":
             quantile = "quantileTDigest" if approximate else "quantileExact"
             return f"{quantile}({self.level})({column})"

@@ -77,7 +77,7 @@ def retention_sql(retention: Retention) -> Statement:
     rows = select_rows(retention.selection, columns, bindings)
     users = (
         "SELECT minIf(number, is_first) AS began, groupUniqArrayIf(number, is_back) AS numbers"
-        f" FROM ({rows}) WHERE user != '' GROUP BY user HAVING countIf(is_first) > 0"
+        f" FROM ({rows}) WHERE user_hash != 0 GROUP BY user_hash HAVING countIf(is_first) > 0"
     )
     later = (
         "arrayJoin(arrayConcat([0], arrayMap(n -> n - began, arrayFilter(n -> n > began"

@@ -1,27 +1,21 @@
-"""The rollup: what `approximate=true` is answered from, where that has all that is asked for.
+"""The rollups: what `approximate=true` is answered from, where they have all that is asked for."""
 
-Whole hours come from the rollup's states, the parts of hours at both ends of the range from the
-events themselves; the states of both are merged.
-"""
+from collections.abc import Sequence
 
 from metrics_api.params import Query, Selection
 from metrics_api.selection import TIME_MAX_US, within
 from metrics_api.statement import Bindings
 from metrics_api.times import UTC_NAME, Instant, Range
-from storage.rollups import PRECISION, ROLLUP_TABLE, STATES, STATES_BY
+from storage.rollups import MERGED, ROLLUPS, STATES, STATES_BY
 from storage.schema import EVENTS_TABLE
 
-HOUR_US = 3_600_000_000
 DIMENSIONS = ("channel", "platform", "event_name", "hourly", "daily", "weekly", "monthly")
-ROLLUP_AGGREGATES = {
-    "total_count": f"uniqCombined64Merge({PRECISION})(events)",
-    "unique_user_count": f"uniqCombined64Merge({PRECISION})(users)",
-}
+ROLLUP_AGGREGATES = {"total_count": MERGED["events"], "unique_user_count": MERGED["users"]}
 FILTERS = ("channel", "platform", "event_name")
 
 
 def can_be_rolled_up(query: Query) -> bool:
-    """Whether the rollup's hours, names and channels are enough for `query`."""
+    """Whether hours, names and channels are enough for `query`."""
     filters = query.selection.filters
     return (
         query.approximate
@@ -34,29 +28,50 @@ def can_be_rolled_up(query: Query) -> bool:
     )
 
 
-def rolled_up_rows(selection: Selection, columns: str, bindings: Bindings) -> str:
-    """Like `select_rows`, but a row is an hour: `events` and `users` are its states."""
+def rolled_up_rows(selection: Selection, columns: str, bindings: Bindings, *, by: int) -> str:
+    """Like `select_rows`, but a row is a day or an hour: `events` and `users` are its states.
+
+    by: µs that no row may be longer than.
+    """
     start = selection.range.start
     first_us = max(0, start.us if start is not None else 0)
     end_us = min(max(selection.range.end.us, -1), TIME_MAX_US) + 1
-    whole = _ceiling(first_us), end_us // HOUR_US * HOUR_US
-    if whole[0] < whole[1]:
-        edges = [(first_us, whole[0]), (whole[1], end_us)]
-        parts = [_from_rollup(selection, bindings, *whole)]
-    else:
-        edges, parts = [(first_us, end_us)], []
-    parts += [_from_events(selection, bindings, *edge) for edge in edges if edge[0] < edge[1]]
-    hours = " UNION ALL ".join(parts)
-    renamed = f"SELECT name, channel_type, hour AS event_time, events, users FROM ({hours})"
+    tables = [(us, table) for us, table in ROLLUPS if us <= by]
+    rows = " UNION ALL ".join(_parts(selection, bindings, first_us, end_us, tables))
+    renamed = f"SELECT name, channel_type, time AS event_time, events, users FROM ({rows})"
     return f"SELECT {columns}, event_time, events, users FROM ({renamed})"
 
 
-def _from_rollup(selection: Selection, bindings: Bindings, first_us: int, end_us: int) -> str:
+def _parts(
+    selection: Selection,
+    bindings: Bindings,
+    first_us: int,
+    end_us: int,
+    tables: Sequence[tuple[int, str]],
+) -> list[str]:
+    """What is whole days comes from the days, of the rest what is whole hours from the hours, and
+    what is still left from the events. The end is exclusive."""
+    if not tables:
+        return [_from_events(selection, bindings, first_us, end_us)]
+    (us, table), *smaller = tables
+    whole_us, whole_end_us = -(-first_us // us) * us, end_us // us * us
+    if whole_us >= whole_end_us:
+        return _parts(selection, bindings, first_us, end_us, smaller)
+    parts = [_from_rollup(table, selection, bindings, whole_us, whole_end_us)]
+    for edge_us, edge_end_us in ((first_us, whole_us), (whole_end_us, end_us)):
+        if edge_us < edge_end_us:
+            parts += _parts(selection, bindings, edge_us, edge_end_us, smaller)
+    return parts
+
+
+def _from_rollup(
+    table: str, selection: Selection, bindings: Bindings, first_us: int, end_us: int
+) -> str:
     conditions = _conditions(selection, bindings)
     for operator, us in ((">=", first_us), ("<", end_us)):
         bound = f"fromUnixTimestamp64Micro({bindings.integer(us)}, 'UTC')"
-        conditions.append(f"hour {operator} {bound}")
-    return f"SELECT * FROM {ROLLUP_TABLE} WHERE {' AND '.join(conditions)}"
+        conditions.append(f"time {operator} {bound}")
+    return f"SELECT * FROM {table} WHERE {' AND '.join(conditions)}"
 
 
 def _from_events(selection: Selection, bindings: Bindings, first_us: int, end_us: int) -> str:
@@ -72,7 +87,3 @@ def _conditions(selection: Selection, bindings: Bindings) -> list[str]:
     if selection.names:
         conditions.append(f"name IN {bindings.texts(selection.names)}")
     return conditions
-
-
-def _ceiling(us: int) -> int:
-    return -(-us // HOUR_US) * HOUR_US

@@ -5,7 +5,7 @@ from metrics_api.measures import ITEM_NUMBERS
 from metrics_api.params import Selection
 from metrics_api.statement import Bindings
 from metrics_api.times import Range
-from storage.schema import EVENTS_TABLE, USER
+from storage.schema import EVENTS_TABLE
 
 TIME_MAX_US = 10_413_791_999_999_999
 """The last instant that a DateTime64 column holds: the end of 2299."""
@@ -22,8 +22,8 @@ _ITEM_JOIN = ", ".join(
 def select_rows(
     selection: Selection, columns: str, bindings: Bindings, *, items: bool = False
 ) -> str:
-    """SELECT of `columns` and the user, one row for each event; one for each item of it, or one
-    without any, when `items`.
+    """SELECT of `columns` and the `user_hash`, a row for each event; when `items`, a row for each
+    item of it, or one without any.
 
     A month is the same in every copy of an event, so FINAL need not look across months: the
     settings of every query say so.
@@ -36,7 +36,7 @@ def select_rows(
     conditions += [filter_.condition(bindings) for filter_ in selection.filters]
     join = f" LEFT ARRAY JOIN {_ITEM_JOIN}" if items else ""
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"SELECT {columns}, {USER} AS user FROM {EVENTS_TABLE} FINAL{join}{where}"
+    return f"SELECT {columns}, user_hash FROM {EVENTS_TABLE} FINAL{join}{where}"
 
 
 def within(bounds: Range, bindings: Bindings) -> list[str]:

@@ -16,6 +16,7 @@ from metrics_api.params import Query
 from metrics_api.rollup import ROLLUP_AGGREGATES, can_be_rolled_up, rolled_up_rows
 from metrics_api.selection import EVENT, select_rows
 from metrics_api.statement import Bindings, Statement
+from storage.rollups import DAY_US, HOUR_US
 
 
 def build_sql(query: Query) -> Statement:
@@ -93,7 +94,9 @@ class _Builder:
         time = bucket(query.interval, bindings, zone) if query.interval else "''"
         columns.append(f"{time} AS bucket")
         if self._is_rolled_up:
-            return rolled_up_rows(query.selection, ", ".join(columns), bindings)
+            is_hourly = query.interval == "hour" or any(g.name == "hourly" for g in query.groups)
+            by = HOUR_US if is_hourly else DAY_US
+            return rolled_up_rows(query.selection, ", ".join(columns), bindings, by=by)
         columns += [
             f"{self._value(measure)} AS r{number}" for number, measure in enumerate(query.measures)
         ]
@@ -119,7 +122,7 @@ class _Builder:
             f"{'sum' if measure.is_of_items else 'any'}(r{number}) AS m{number}"
             for number, measure in enumerate(self._query.measures)
         ]
-        by = [EVENT, "event_time", "user", "bucket", "other"]
+        by = [EVENT, "event_time", "user_hash", "bucket", "other"]
         grouped = ", ".join(by + [f"k{number}" for number in groups])
         return f"SELECT {', '.join(by + keys + values)} FROM ({marked}) GROUP BY {grouped}"
 
@@ -139,7 +142,7 @@ class _Builder:
         uniq = "uniq" if approximate else "uniqExact"
         aggregates = {
             "total_count": "count()",
-            "unique_user_count": f"{uniq}If(user, user != '')",
+            "unique_user_count": f"{uniq}If(user_hash, user_hash != 0)",
         }
         for number, measure in enumerate(self._query.measures):
             aggregates[measure.name] = measure.aggregate(f"m{number}", approximate=approximate)

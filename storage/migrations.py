@@ -12,7 +12,13 @@ from clickhouse_connect.driver.client import Client
 
 from storage.client import storage_errors
 from storage.rollups import rollup_ddl
-from storage.schema import EVENTS_TABLE, add_column_ddl, columns_ddl, create_table_ddl
+from storage.schema import (
+    EVENTS_TABLE,
+    add_column_ddl,
+    add_user_hash_ddl,
+    columns_ddl,
+    create_table_ddl,
+)
 
 MIGRATIONS_TABLE = "schema_migrations"
 
@@ -28,7 +34,8 @@ def steps(schema: pa.Schema, *, embedded: bool) -> tuple[Migration, ...]:
     """All steps, oldest first. A released step is never edited: add one."""
     return (
         Migration(1, "create events", (create_table_ddl(schema, embedded=embedded),)),
-        Migration(2, "create hourly rollup", rollup_ddl()),
+        Migration(2, "hash users", (add_user_hash_ddl(),)),
+        Migration(3, "create rollups", rollup_ddl()),
     )
 
 

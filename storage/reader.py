@@ -11,7 +11,7 @@ from clickhouse_connect.driver.client import Client
 
 from storage.client import storage_errors
 from storage.errors import BusyError
-from storage.rollups import ROLLUP_TABLE
+from storage.rollups import ROLLUPS
 from storage.schema import EVENTS_TABLE
 
 _SETTINGS: Mapping[str, Any] = {
@@ -94,7 +94,7 @@ class Reader:
         rows = await self.query(
             "SELECT name FROM system.detached_parts WHERE database = currentDatabase()"
             " AND table IN {tables:Array(String)} AND startsWith(reason, 'broken')",
-            {"tables": [EVENTS_TABLE, ROLLUP_TABLE]},
+            {"tables": [EVENTS_TABLE, *(table for _, table in ROLLUPS)]},
         )
         return [name for (name,) in rows]
 

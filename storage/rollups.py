@@ -1,39 +1,68 @@
-"""The hourly rollup of the events table, for answers that may be off by a percent.
+"""Rollups of the events table by the hour and by the day, for answers that may be off by a percent.
 
-Its states are sketches of ids and of users, which a copy of an event does not change: duplicates
-that the table has not collapsed yet, replays and backfills all leave it as it is.
+Their states are sketches of ids and of users, which a copy of an event does not change: duplicates
+that the table has not collapsed yet, replays and backfills all leave them as they are.
 """
 
-from storage.schema import EVENTS_TABLE, USER
+from storage.schema import EVENTS_TABLE
 
-ROLLUP_TABLE = "events_hourly"
-_VIEW = "events_hourly_view"
+HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
+ROLLUPS = ((DAY_US, "events_daily"), (HOUR_US, "events_hourly"))
+"""What each row is about, in µs, and the table; the longest first."""
 PRECISION = 14
 """Of HyperLogLog: 2^14 registers, a standard error of 1.04 / sqrt(2^14) = 0.8 % (Flajolet et al.,
 HyperLogLog, 2007)."""
 
-STATES = (
+_HOURLY, _DAILY = "events_hourly", "events_daily"
+_SKETCH = f"uniqCombined64{{suffix}}({PRECISION})"
+_KEYS = "name, channel_type, time"
+
+
+def _floor(column: str, us: int) -> str:
     # toStartOfHour would end with the year 2105.
-    "name, channel_type, fromUnixTimestamp64Micro("
-    "intDiv(toUnixTimestamp64Micro(event_time), 3600000000) * 3600000000, 'UTC') AS hour,"
-    f" uniqCombined64State({PRECISION})(cityHash64(name, id)) AS events,"
-    f" uniqCombined64StateIf({PRECISION})(cityHash64({USER}), {USER} != '') AS users"
+    return f"fromUnixTimestamp64Micro(intDiv(toUnixTimestamp64Micro({column}), {us}) * {us}, 'UTC')"
+
+
+STATES = (
+    f"name, channel_type, {_floor('event_time', HOUR_US)} AS time,"
+    f" {_SKETCH.format(suffix='State')}(cityHash64(name, id)) AS events,"
+    f" {_SKETCH.format(suffix='StateIf')}(user_hash, user_hash != 0) AS users"
 )
-STATES_BY = "name, channel_type, hour"
+"""Columns of a rollup, made of events; to be grouped by STATES_BY."""
+STATES_BY = _KEYS
+MERGED = {name: f"{_SKETCH.format(suffix='Merge')}({name})" for name in ("events", "users")}
+"""What the states of several rows come to."""
 
 
 def rollup_ddl() -> tuple[str, ...]:
-    """The table, what feeds it from now on, and what it lacks of before. All may be run again."""
-    state = f"AggregateFunction(uniqCombined64({PRECISION}), UInt64)"
-    select = f"SELECT {STATES} FROM {EVENTS_TABLE} GROUP BY {STATES_BY}"
+    """The tables, what feeds them from now on, and what they lack of before. All may be run again.
+
+    The hours are fed by the events, and the days by the hours.
+    """
+    merged = ", ".join(f"{_SKETCH.format(suffix='MergeState')}({n}) AS {n}" for n in MERGED)
+    hours = f"SELECT {STATES} FROM {EVENTS_TABLE} GROUP BY {STATES_BY}"
+    days = (
+        f"SELECT name, channel_type, {_floor('hours.time', DAY_US)} AS time, {merged}"
+        f" FROM {_HOURLY} AS hours GROUP BY {_KEYS}"
+    )
     return (
-        f"CREATE TABLE IF NOT EXISTS {ROLLUP_TABLE}\n(\n"
+        _table_ddl(_HOURLY),
+        _table_ddl(_DAILY),
+        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_DAILY}_view TO {_DAILY} AS {days}",
+        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_HOURLY}_view TO {_HOURLY} AS {hours}",
+        f"INSERT INTO {_HOURLY} {hours}",
+    )
+
+
+def _table_ddl(name: str) -> str:
+    sketch = f"uniqCombined64({PRECISION})"
+    return (
+        f"CREATE TABLE IF NOT EXISTS {name}\n(\n"
         "    name LowCardinality(String),\n"
         "    channel_type LowCardinality(String),\n"
-        "    hour DateTime64(6, 'UTC'),\n"
-        f"    events {state},\n    users {state}\n)\n"
-        "ENGINE = AggregatingMergeTree\nPARTITION BY toYYYYMM(hour)\n"
-        "ORDER BY (name, hour, channel_type)",
-        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_VIEW} TO {ROLLUP_TABLE} AS {select}",
-        f"INSERT INTO {ROLLUP_TABLE} {select}",
+        "    time DateTime64(6, 'UTC'),\n"
+        f"    events AggregateFunction({sketch}, UInt64),\n"
+        f"    users AggregateFunction({sketch}, UInt128)\n)\n"
+        "ENGINE = AggregatingMergeTree\nPARTITION BY toYYYYMM(time)\n"
+        "ORDER BY (name, time, channel_type)"
     )

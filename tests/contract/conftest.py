@@ -8,7 +8,7 @@ from clickhouse_connect.driver.client import Client
 from ingest.columns import TABLE_SCHEMA
 from storage.client import connect, embedded_dsn, prepare_embedded
 from storage.migrations import migrate
-from storage.rollups import ROLLUP_TABLE
+from storage.rollups import ROLLUPS
 from storage.schema import EVENTS_TABLE
 from tests.end_to_end.conftest import fake_clickhouse
 
@@ -37,7 +37,7 @@ def connected(dsn: str) -> Iterator[Callable[[], Client]]:
         return client
 
     client = open_client()
-    for table in (EVENTS_TABLE, ROLLUP_TABLE):
+    for table in (EVENTS_TABLE, *(table for _, table in ROLLUPS)):
         client.command(f"TRUNCATE TABLE {table}")
     yield open_client
     for client in made:

@@ -1,10 +1,13 @@
 """What the flusher and the metrics rely on, of the embedded engine and of a server alike."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import available_timezones
 
 import pyarrow as pa
 import pytest
@@ -14,11 +17,12 @@ from ingest.columns import RECORD_SCHEMA, TABLE_SCHEMA, to_columns
 from ingest.decode import Decoded
 from ingest.identity import identify
 from ingest.validate import validate
-from metrics_api.params import parse_query
-from metrics_api.sql import build_sql
-from storage.errors import PausedError, TransientError
+from metrics_api.metrics import plan_metrics
+from metrics_api.parameters import Parameters
+from storage.errors import BusyError, PausedError, TransientError
 from storage.migrations import migrate
 from storage.reader import Reader
+from storage.rollups import ROLLUPS
 from storage.schema import EVENTS_TABLE
 from storage.writer import Writer
 from tests.end_to_end.test_contract import FULL
@@ -44,10 +48,13 @@ def event(**fields: Any) -> dict[str, Any]:
     return {"name": "e", "channel_type": "web", **fields}
 
 
-def counted(client: Client, name: str = "e", **parameters: str) -> list[tuple[str, int, int]]:
-    query = parse_query({"event_name": name, **parameters}, now_us=RECEIVED_US * 2)
-    sql, bound = build_sql(query)
-    return [tuple(row) for row in client.query(sql, parameters=bound).result_rows]
+def counted(client: Client, name: str = "e", **parameters: str) -> list[tuple[int, int]]:
+    """(events, users) in all."""
+    query_string = urlencode({"event_name": name, **parameters})
+    plan = plan_metrics(Parameters(query_string), RECEIVED_US * 2)
+    rows = [client.query(s.sql, parameters=s.parameters).result_rows for s in plan.statements]
+    document = plan.answer(rows).document
+    return [(document["total_count"], document["unique_user_count"])]
 
 
 def test_every_field_comes_back_and_absent_is_not_zero(connected: Connect) -> None:
@@ -110,7 +117,7 @@ def test_an_event_that_arrives_again_months_later_counts_once(
         late_us = RECEIVED_US + arrival * 40 * day_us
         writer.write(table([value], received_us=late_us), token=f"arrival-{arrival}")
     client = connected()
-    assert counted(client) == [("", 1, 0)]
+    assert counted(client) == [(1, 0)]
     client.command(f"OPTIMIZE TABLE {EVENTS_TABLE} FINAL")
     rows = client.query(f"SELECT received_at, event_time FROM {EVENTS_TABLE}").result_rows
     assert len(rows) == 1
@@ -132,25 +139,25 @@ def test_a_batch_over_hundreds_of_months_is_stored(connected: Connect) -> None:
         for month in range(1, 13)
     ]
     Writer(connected, EVENTS_TABLE).write(table(months), token="months")
-    assert counted(connected()) == [("", 480, 0)]
+    assert counted(connected()) == [(480, 0)]
 
 
 def test_the_first_and_the_last_year_are_stored_and_found(connected: Connect) -> None:
     raw = [event(date="1970-01-01T00:00:00Z"), event(date="2299-12-31T23:59:59.999999Z")]
     Writer(connected, EVENTS_TABLE).write(table(raw), token="ends")
     client = connected()
-    assert counted(client, to="9999-12-31T00:00:00Z") == [("", 2, 0)]
-    assert counted(client, to="1970-01-01T00:00:00Z") == [("", 1, 0)]
+    assert counted(client, to="9999-12-31T00:00:00Z") == [(2, 0)]
+    assert counted(client, to="1970-01-01T00:00:00Z") == [(1, 0)]
     assert counted(client, **{"from": "2299-12-31T23:59:59.999999Z", "to": "2400-01-01T00:00:00Z"})[
         0
-    ][1] == 1  # fmt: skip
+    ][0] == 1  # fmt: skip
 
 
 def test_both_ends_of_a_range_are_inside(connected: Connect) -> None:
     raw = [event(date=f"2024-01-15T10:00:0{second}Z") for second in range(4)]
     Writer(connected, EVENTS_TABLE).write(table(raw), token="range")
     bounds = {"from": "2024-01-15T10:00:01Z", "to": "2024-01-15T10:00:02Z"}
-    assert counted(connected(), **bounds) == [("", 2, 0)]
+    assert counted(connected(), **bounds) == [(2, 0)]
 
 
 def test_users_are_told_apart_and_events_without_one_are_none(connected: Connect) -> None:
@@ -162,7 +169,7 @@ def test_users_are_told_apart_and_events_without_one_are_none(connected: Connect
         event(id="5"),
     ]
     Writer(connected, EVENTS_TABLE).write(table(raw), token="users")
-    assert counted(connected()) == [("", 5, 2)]
+    assert counted(connected()) == [(5, 2)]
 
 
 def test_a_missing_table_pauses_and_comes_back_by_itself(connected: Connect) -> None:
@@ -174,19 +181,24 @@ def test_a_missing_table_pauses_and_comes_back_by_itself(connected: Connect) -> 
     with pytest.raises(PausedError):
         writer.write(table([event(id="2")]), token="during")
     writer.write(table([event(id="2")]), token="during")
-    assert counted(client) == [("", 1, 0)]
+    assert counted(client) == [(1, 0)]
 
 
 def test_migrating_twice_and_at_once_is_migrating_once(connected: Connect) -> None:
     client = connected()
     embedded = "chdb" in client.uri
-    client.command(f"DROP TABLE {EVENTS_TABLE} SYNC")
-    client.command("DROP TABLE schema_migrations SYNC")
+    rollups = [name for _, table in ROLLUPS for name in (f"{table}_view", table)]
+    for table in (*rollups, EVENTS_TABLE, "schema_migrations"):
+        client.command(f"DROP TABLE {table} SYNC")
     clients = [connected for _ in range(4)]
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda connect: connect(), clients))
     assert migrate(client, TABLE_SCHEMA, embedded=embedded) == []
-    assert client.query("SELECT version FROM schema_migrations FINAL").result_rows == [(1,)]
+    assert client.query("SELECT version FROM schema_migrations FINAL").result_rows == [
+        (1,),
+        (2,),
+        (3,),
+    ]
 
 
 def test_a_field_that_the_table_lacks_is_added(connected: Connect) -> None:
@@ -208,3 +220,90 @@ def test_what_the_storage_can_not_do_is_told_by_its_code(connected: Connect) -> 
         asyncio.run(reader.query("SELECT * FROM nowhere", {}))
     assert missing.value.code == 60
     reader.close()
+
+
+def test_the_rollup_has_what_was_there_before_it_and_what_comes_after(connected: Connect) -> None:
+    client = connected()
+    for _, rollup in ROLLUPS:
+        client.command(f"DROP TABLE {rollup}_view SYNC")
+        client.command(f"DROP TABLE {rollup} SYNC")
+    writer = Writer(connected, EVENTS_TABLE)
+    Writer(lambda: client, EVENTS_TABLE).write(table([event(id="1", user_id="u")]), token="before")
+    client.command(
+        "ALTER TABLE schema_migrations DELETE WHERE version = 3 SETTINGS mutations_sync=1"
+    )
+    writer.write(table([event(id="2", user_id="u")]), token="after")  # migrates first
+    writer.write(table([event(id="2", user_id="u")]), token="again")
+    assert counted(client, approximate="true", to="2200-01-01T00:00:00Z") == [(2, 1)]
+
+
+def test_a_query_that_nobody_waits_for_is_stopped(connected: Connect) -> None:
+    reader = Reader(connected, clients=1, timeout_s=60)
+    endless = "SELECT sum(sipHash64(number)) FROM numbers(100000000000)"
+
+    async def main() -> None:
+        asking = asyncio.create_task(reader.query(endless, {}))
+        await asyncio.sleep(0.5)
+        asking.cancel()
+        # There is one client, so this waits for the first to have ended.
+        assert await asyncio.wait_for(reader.query("SELECT 1", {}), 20) == [(1,)]
+
+    asyncio.run(main())
+    reader.close()
+
+
+def test_a_reader_that_closes_does_not_wait_for_a_long_query(connected: Connect) -> None:
+    reader = Reader(connected, clients=1, timeout_s=60)
+
+    async def main() -> None:
+        endless = "SELECT sum(sipHash64(number)) FROM numbers(100000000000)"
+        asking = asyncio.create_task(reader.query(endless, {}))
+        await asyncio.sleep(0.5)
+        started_s = time.monotonic()
+        await asyncio.to_thread(reader.close)
+        assert time.monotonic() - started_s < 20
+        with pytest.raises(TransientError):
+            await asking
+
+    asyncio.run(main())
+
+
+def test_only_so_many_queries_wait(connected: Connect) -> None:
+    reader = Reader(connected, clients=1, timeout_s=60, waiting_max=2)
+
+    async def main() -> None:
+        asking = [asyncio.create_task(reader.query("SELECT sleep(0.3)", {})) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(BusyError):
+            await reader.query("SELECT 1", {})
+        await asyncio.gather(*asking)
+        assert await reader.query("SELECT 1", {}) == [(1,)]
+
+    asyncio.run(main())
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        ({"read_rows_max": 10}, 158),
+        ({"result_rows_max": 10}, 396),
+        ({"memory_bytes_max": 10**6}, 241),
+    ],
+)
+def test_a_query_is_bounded_in_what_it_takes(
+    connected: Connect, limit: dict[str, int], code: int
+) -> None:
+    reader = Reader(connected, clients=1, timeout_s=60, **limit)
+    many = (
+        "SELECT groupArray(toString(n)) FROM (SELECT number AS n FROM numbers(1000000)) GROUP BY n"
+    )
+    with pytest.raises(TransientError) as error:
+        asyncio.run(reader.query(many, {}))
+    assert error.value.code == code
+    reader.close()
+
+
+def test_every_zone_of_ours_is_one_of_storage(connected: Connect) -> None:
+    known = {name for (name,) in connected().query("SELECT * FROM system.time_zones").result_rows}
+    assert available_timezones() - known <= {"localtime", "Factory"}

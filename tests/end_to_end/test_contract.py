@@ -219,7 +219,7 @@ def test_swagger_ui_works_offline(service: Service) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nothing", 404), ("GET", "/events", 405), ("POST", "/events/metrics", 405),
+    [("GET", "/nothing", 404), ("PUT", "/events", 405), ("POST", "/events/metrics", 405),
      ("GET", "/swagger/static/../../../pyproject.toml", 404),
      ("GET", "/swagger/static/..%2f..%2fcore.py", 404)],
 )  # fmt: skip
