@@ -16,6 +16,7 @@ from ingest.ledger import Ledger
 from ingest.ring_buffer import RingBuffer
 from ingest.settings import ENV_PREFIX, Settings
 from metrics_api import errors as query_errors
+from metrics_api.instruments import QueryInstruments
 from storage import errors as storage_errors
 from storage.dead_letters import DeadLetters
 
@@ -100,6 +101,7 @@ def test_every_instrument_is_documented() -> None:
     registry = CollectorRegistry()
     FlushInstruments(registry)
     RequestInstruments(registry)
+    QueryInstruments(registry)
     ring = RingBuffer(slots_max=1, rows_max=1, bytes_max=1, clock=lambda: 0.0)
     dead = DeadLetters(ROOT, bytes_max=1)
     registry.register(BooksCollector(ledger=Ledger(), ring=ring, wal=None, dead_letters=dead))
