@@ -45,6 +45,7 @@ class Answers:
             if not flight.waiting and not flight.task.done():
                 self._land(key, flight)
                 flight.task.cancel()
+                self._instruments.abandoned()
 
     async def renew(self, key: str, make: Make) -> Reply:
         """A reply made now, for one who must not get an older one. Raises what `make` raises."""

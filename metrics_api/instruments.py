@@ -17,6 +17,11 @@ class QueryInstruments:
             ["result"],
             registry=registry,
         )
+        self._abandoned = Counter(
+            "event_stream_queries_abandoned",
+            "Questions given up because everyone who asked went away",
+            registry=registry,
+        )
         self._seconds = Histogram(
             "event_stream_query_seconds",
             "Time that storage took for a question",
@@ -29,6 +34,9 @@ class QueryInstruments:
 
     def cache(self, result: CacheResult) -> None:
         self._cache.labels(result).inc()
+
+    def abandoned(self) -> None:
+        self._abandoned.inc()
 
     def cache_is_up(self, is_up: bool) -> None:
         self._redis.set(is_up)

@@ -4,6 +4,7 @@ import io
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +17,7 @@ from pyarrow import csv
 from bench.service import Service
 from tests.contract.redis_server import running_redis
 from tests.end_to_end.api import event, post
+from tests.faults.harness import wait_until
 
 Pairs = list[tuple[str, str]]
 RANGE: Pairs = [("from", "2024-03-01"), ("to", "2024-03-31")]
@@ -245,6 +247,29 @@ def test_too_many_questions_are_refused_and_ingestion_goes_on(
         accepted = post(service, "/events", event("meanwhile"))
     assert accepted.status == 201
     assert set(replies) == {(200, None), (429, "1")}
+
+
+def test_questions_of_clients_that_went_away_are_given_up(
+    new_service: Callable[..., Service],
+) -> None:
+    service = new_service(EVENT_STREAM_QUERY__CONCURRENCY="1", EVENT_STREAM_CACHE__OPEN_SECONDS="0")
+    service.start()
+    asking = []
+    for number in range(40):
+        connection = HTTPConnection("127.0.0.1", service.port)
+        connection.request("GET", f"/events/metrics?event_name=e{number}&group_by=param.x")
+        asking.append(connection)
+    for connection in asking:
+        connection.close()
+    wait_until(lambda: abandoned(service) > 10)
+    assert get(service, "metrics", [("event_name", "after")]).status == 200
+
+
+def abandoned(service: Service) -> float:
+    text = service.request("GET", "/metrics").data.decode()
+    prefix = "event_stream_queries_abandoned_total{"
+    lines = [line for line in text.splitlines() if line.startswith(prefix)]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 def test_answers_are_shared_through_redis_and_redis_may_go_away(
