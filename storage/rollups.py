@@ -9,8 +9,8 @@ from storage.schema import EVENTS_TABLE
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 ROLLUPS = ((DAY_US, "events_daily"), (HOUR_US, "events_hourly"))
 """What each row is about, in µs, and the table; the longest first."""
-PRECISION = 14
-"""Of HyperLogLog: 2^14 registers, a standard error of 1.04 / sqrt(2^14) = 0.8 % (Flajolet et al.,
+PRECISION = 13
+"""Of HyperLogLog: 2^13 registers, a standard error of 1.04 / sqrt(2^13) = 1.15 % (Flajolet et al.,
 HyperLogLog, 2007)."""
 
 _HOURLY, _DAILY = "events_hourly", "events_daily"
