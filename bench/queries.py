@@ -80,9 +80,9 @@ def main(
         with running_service(where, environment=environment) as service:
             _build(service, events)
             _wait_until_quiet(service)
-            alone = {label: _measure(service, label, times) for label in QUESTIONS}
+            alone = _measure(service, times)
             with _posting(service, rate):
-                busy = {label: _measure(service, label, times) for label in QUESTIONS}
+                busy = _measure(service, times)
     print(f"{'median of ' + str(times):34} {'alone ms':>10} {'posting ms':>10} {'ratio':>6}")
     slow = []
     for label, (_, _, bound_ms) in QUESTIONS.items():
@@ -148,15 +148,15 @@ def _later(body: bytes, days: int) -> bytes:
     return re.sub(rb'timestamp":(\d{13})', shifted, body)
 
 
-def _measure(service: Service, label: str, times: int) -> float:
-    """The median in ms, after one more to warm up."""
-    path, parameters, _ = QUESTIONS[label]
-    taken = []
+def _measure(service: Service, times: int) -> dict[str, float]:
+    """The medians in ms, by question; asked in turns, after one turn to warm up."""
+    taken: dict[str, list[float]] = {label: [] for label in QUESTIONS}
     for _ in range(times + 1):
-        started_s = time.perf_counter()
-        _ask(service, path, parameters)
-        taken.append((time.perf_counter() - started_s) * 1000)
-    return statistics.median(taken[1:])
+        for label, (path, parameters, _) in QUESTIONS.items():
+            started_s = time.perf_counter()
+            _ask(service, path, parameters)
+            taken[label].append((time.perf_counter() - started_s) * 1000)
+    return {label: statistics.median(seconds[1:]) for label, seconds in taken.items()}
 
 
 def _ask(service: Service, path: str, parameters: dict[str, str]) -> dict[str, Any]:
