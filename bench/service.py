@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,18 +28,22 @@ class Service:
         environment: Mapping[str, str] | None = None,
         port: int | None = None,
         module: str = "ingest",
+        program: Sequence[str] = (),
     ) -> None:
-        """arguments: more options; port: a free one when left out; module: what is run."""
+        """arguments: more options; port: a free one when left out; module: what is run, unless
+        there is a program."""
         self.port = free_port() if port is None else port
+        self.scheme = "http"
         self.http = urllib3.PoolManager(retries=False, timeout=60, maxsize=64)
-        self._command = [sys.executable, "-m", module, "serve", "--port", str(self.port)]
+        self._command = [*(program or (sys.executable, "-m", module))]
+        self._command += ["serve", "--port", str(self.port)]
         self._command += ["--data-dir", str(data_dir), *arguments]
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        return f"{self.scheme}://{HOST}:{self.port}"
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":
@@ -91,6 +95,10 @@ class Service:
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return [pid, *map(int, children)]
+
+    def rss_bytes(self) -> int:
+        """The memory of all processes now, added up."""
+        return sum(_status_bytes(pid, "VmRSS") for pid in self.pids())
 
     def rss_peak_bytes(self) -> int:
         """The peaks of all processes, added up."""

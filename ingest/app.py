@@ -6,9 +6,11 @@ from pathlib import Path
 
 import orjson
 import prometheus_client
+from falcon.asgi import Request, Response
 from prometheus_client import CollectorRegistry, generate_latest
 
 from ingest import http_errors
+from ingest.access import build_access
 from ingest.body import AsgiApp, BodyErrors, BodyGuard
 from ingest.clock import Clock
 from ingest.columns import TABLE_SCHEMA
@@ -123,10 +125,17 @@ def create_app(
         shutdown_s=settings.shutdown_seconds,
         undrained=undrained,
     )
+    access = build_access(settings)
+
+    async def count(req: Request, resp: Response, events: int) -> None:
+        await access.limits.take("events", req, resp, events)
+
     parser = Parser(
         decompressed_bytes_max=limits.decompressed_bytes, events_max=limits.events_per_request
     )
     acks = Acks(default=settings.ack.level, durable=pipeline.journal.durable)
+    events = EventResource(parser=parser, ingestor=pipeline.ingestor, acks=acks, count=count)
+    batches = BatchResource(parser=parser, ingestor=pipeline.ingestor, acks=acks, count=count)
     checks = {
         "storage": lambda: pipeline.flusher.healthy,
         "log": lambda: pipeline.journal.healthy,
@@ -136,10 +145,10 @@ def create_app(
     app = build_routes(
         routes={
             "/events": Joined(
-                on_post=EventResource(parser=parser, ingestor=pipeline.ingestor, acks=acks).on_post,
+                on_post=events.on_post,
                 on_get=questions.pop("/events").on_get,
             ),
-            "/events/batch": BatchResource(parser=parser, ingestor=pipeline.ingestor, acks=acks),
+            "/events/batch": batches,
             **questions,
             "/metrics": ScrapeResource(expositions),
             "/debug/ledger": LedgerResource(ledgers),
@@ -149,10 +158,16 @@ def create_app(
         },
         static={STATIC_PATH: STATIC_DIR},
         statuses={**http_errors.STATUSES, **query_errors.STATUSES},
-        middleware=[RequestInstruments(registry), BodyErrors(), fill, lifespan],
+        middleware=[RequestInstruments(registry), *access.middleware, BodyErrors(), fill, lifespan],
     )
     return BodyGuard(
-        CancelOnDisconnect(app), bytes_max=limits.body_bytes, timeout_s=limits.body_seconds
+        CancelOnDisconnect(app),
+        url_bytes_max=limits.url_bytes,
+        head_bytes_max=limits.head_bytes,
+        bytes_max=limits.body_bytes,
+        held_bytes_max=limits.held_bytes,
+        timeout_s=limits.body_seconds,
+        may_send=access.may_send,
     )
 
 
@@ -165,11 +180,11 @@ def _query_parts(
 ) -> QueryParts:
     instruments = QueryInstruments(registry)
     cache: Cache = MemoryCache(bytes_max=settings.cache.bytes)
-    if settings.cache.redis_url is not None:
+    if settings.redis_url is not None:
         # Services that ask the same storage may share answers, others must not.
         dsn = settings.clickhouse_url or embedded_dsn(settings.data_dir)
         cache = RedisCache(
-            settings.cache.redis_url,
+            settings.redis_url,
             namespace=sha256(dsn.encode()).hexdigest()[:16],
             on_state=instruments.cache_is_up,
         )

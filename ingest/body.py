@@ -1,4 +1,4 @@
-"""Bodies are read here, whole, before Falcon sees the request.
+"""Requests are read here, whole and within limits, before Falcon sees them.
 
 Falcon takes a client that goes away for the end of the body, and has neither a limit nor a
 deadline. This ASGI wrapper has all three: what reaches Falcon is either complete or an error that
@@ -11,11 +11,20 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from ingest.errors import BodyTimeoutError, IngestError, PayloadError, TooLargeError
+from ingest.errors import (
+    BodyTimeoutError,
+    BusyError,
+    HeadTooLargeError,
+    IngestError,
+    PayloadError,
+    TooLargeError,
+    UrlTooLongError,
+)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _BODY_KEY, _ERROR_KEY = "event_stream.body", "event_stream.body_error"
@@ -31,18 +40,39 @@ def body_of(req: Request) -> bytes:
 class BodyGuard:
     """An ASGI app around `app` that reads bodies bounded, with a deadline, and to their end."""
 
-    def __init__(self, app: AsgiApp, *, bytes_max: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        app: AsgiApp,
+        *,
+        url_bytes_max: int,
+        head_bytes_max: int,
+        bytes_max: int,
+        held_bytes_max: int,
+        timeout_s: float,
+        may_send: Callable[[Headers], bool] = lambda headers: True,
+    ) -> None:
+        """head_bytes_max: of all headers; bytes_max: of one body; held_bytes_max: of all at a time;
+        may_send: whether the body of a request with these headers is read at all."""
         self._app = app
+        self._url_bytes_max = url_bytes_max
+        self._head_bytes_max = head_bytes_max
         self._bytes_max = bytes_max
+        self._held_bytes_max = held_bytes_max
+        self._held_bytes = 0
         self._timeout_s = timeout_s
+        self._may_send = may_send
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        body = b""
         try:
+            self._check_head(scope)
             length = self._length(scope["headers"])
-            scope[_BODY_KEY] = await self._read(receive, length)
+            if self._may_send(scope["headers"]):
+                body = await self._read(receive, length)
+            scope[_BODY_KEY] = body
         except IngestError as error:
             scope[_ERROR_KEY] = error
         is_first = True
@@ -54,9 +84,18 @@ class BodyGuard:
                 return _EMPTY
             return await receive()
 
-        await self._app(scope, emptied, send)
+        try:
+            await self._app(scope, emptied, send)
+        finally:
+            self._held_bytes -= len(body)
 
-    def _length(self, headers: list[tuple[bytes, bytes]]) -> int | None:
+    def _check_head(self, scope: Scope) -> None:
+        if len(scope["raw_path"]) + len(scope["query_string"]) > self._url_bytes_max:
+            raise UrlTooLongError(f"The URL is longer than {self._url_bytes_max} bytes")
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._head_bytes_max:
+            raise HeadTooLargeError(f"The headers are larger than {self._head_bytes_max} bytes")
+
+    def _length(self, headers: Headers) -> int | None:
         """The Content-Length, if there is one."""
         lengths = [value for name, value in headers if name == b"content-length"]
         if not lengths:
@@ -98,24 +137,32 @@ class BodyGuard:
     async def _read_parts(self, receive: Receive, length: int | None) -> bytes:
         body = b""
         parts: bytearray | None = None
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise PayloadError("The body is cut off")
-            part = message.get("body", b"")
-            if not body:
-                body = part
-            elif part:
-                # Not bytes + bytes: that would copy all of it for every part.
-                parts = bytearray(body) if parts is None else parts
-                parts += part
-            size = len(body if parts is None else parts)
-            if size > self._bytes_max:
-                raise self._too_large()
-            # PERF: when the promised length is there, the message that says so would cost another
-            # turn through the server's threads.
-            if size == length or not message.get("more_body"):
-                return body if parts is None else bytes(parts)
+        size = 0
+        try:
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise PayloadError("The body is cut off")
+                part = message.get("body", b"")
+                if not body:
+                    body = part
+                elif part:
+                    # Not bytes + bytes: that would copy all of it for every part.
+                    parts = bytearray(body) if parts is None else parts
+                    parts += part
+                size += len(part)
+                self._held_bytes += len(part)
+                if size > self._bytes_max:
+                    raise self._too_large()
+                if self._held_bytes > self._held_bytes_max and size < self._held_bytes:
+                    raise BusyError
+                # PERF: when the promised length is there, the message that says so would cost
+                # another turn through the server's threads.
+                if size == length or not message.get("more_body"):
+                    return body if parts is None else bytes(parts)
+        except BaseException:
+            self._held_bytes -= size
+            raise
 
     def _too_large(self) -> TooLargeError:
         return TooLargeError(f"Body is larger than {self._bytes_max} bytes")

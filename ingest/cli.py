@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from ingest import cli_dead_letters
+from ingest import cli_dead_letters, cli_keys
 from ingest.settings import SettingsError, load_settings
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_dead_letters.app, name="dead-letters")
+app.add_typer(cli_keys.app, name="keys")
 
 ConfigOption = Annotated[
     Path | None,

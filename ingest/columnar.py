@@ -182,12 +182,14 @@ def _checks(kind: inspect.Type) -> Iterator[Check]:
         if rules is not None:
             yield rules
     elif isinstance(kind, inspect.ListType):
+        if kind.max_length:
+            yield _within(pc.list_value_length, None, kind.max_length)
         yield _each(tuple(_checks(kind.item_type)))
     elif isinstance(kind, inspect.LiteralType):
         known = pa.array(kind.values)
         yield lambda values: pc.all(pc.is_in(values, known)).as_py()
     elif isinstance(kind, inspect.StrType) and (kind.min_length or kind.max_length):
-        yield _within(pc.utf8_length, kind.min_length, kind.max_length)
+        yield _lengths(kind.min_length, kind.max_length)
     elif isinstance(kind, inspect.IntType):
         yield _within(lambda values: values, kind.ge, kind.le)
 
@@ -208,6 +210,17 @@ def _within(measure: Callable[[pa.Array], pa.Array], least: int | None, most: in
         return (least is None or bounds["min"] >= least) and (most is None or bounds["max"] <= most)
 
     return within
+
+
+def _lengths(least: int | None, most: int | None) -> Check:
+    within = _within(pc.utf8_length, least, most)
+
+    def lengths(texts: pa.Array) -> bool:
+        # PERF: most columns are shorter as a whole than one text may be.
+        size = texts.buffers()[2].size if texts.buffers()[2] is not None else 0
+        return within(texts) if least or most is None or size > most else True
+
+    return lengths
 
 
 _obeys_rules = _rules(EVENT_KIND) or (lambda events: True)

@@ -1,6 +1,7 @@
 """What can be wrong with a request; `http_errors` says which status each one gets."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,25 @@ class TooLargeError(IngestError):
     """More bytes or events than one request may carry."""
 
 
+class UrlTooLongError(IngestError):
+    """A path and query of more bytes than are read."""
+
+
+class HeadTooLargeError(IngestError):
+    """Headers of more bytes than are read."""
+
+
 class BodyTimeoutError(IngestError):
     """The body did not arrive within its deadline."""
+
+
+class BusyError(IngestError):
+    """Other requests' bodies already take the memory that there is for bodies."""
+
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__("Too many large requests at a time: retry later")
 
 
 class BufferFullError(IngestError):
@@ -84,3 +102,31 @@ class ShuttingDownError(IngestError):
 
     def __init__(self) -> None:
         super().__init__("The service is shutting down: retry later")
+
+
+class UnauthorizedError(IngestError):
+    """A key is needed, and there is none, or not a valid one."""
+
+    headers: ClassVar = {"WWW-Authenticate": 'Bearer realm="event-stream"'}
+
+    def __init__(self) -> None:
+        super().__init__("A valid key is needed, in Authorization: Bearer or in X-API-Key")
+
+
+class ForbiddenError(IngestError):
+    """The key is valid, and not for this."""
+
+
+class KeyInUrlError(IngestError):
+    """A key in the URL, which ends up in logs."""
+
+    def __init__(self) -> None:
+        super().__init__("Keys don't go into URLs: use Authorization: Bearer or X-API-Key")
+
+
+class RateLimitError(IngestError):
+    """More than the key or the address may send; retry after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

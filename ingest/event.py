@@ -14,6 +14,9 @@ from msgspec import Meta
 
 INT64_MAX = 2**63 - 1
 ID_LENGTH_MAX = 256
+LABEL_LENGTH_MAX = 1_024
+TEXT_LENGTH_MAX = 65_536
+PARAMS_MAX, ITEMS_MAX = 1_000, 1_000
 
 SECOND_US = 1_000_000
 YEAR_MIN, YEAR_MAX = 1970, 2299
@@ -30,12 +33,12 @@ TIMESTAMP_UNITS_US: tuple[tuple[int, int, int, int], ...] = (
 """The unit of a Unix time is told by its magnitude; between the rows lie years past 2299."""
 
 
-def _text(description: str = "", **extra: Any) -> Any:
-    return Meta(description=description or None, extra=extra)
+def _text(description: str = "", *, max_length: int = TEXT_LENGTH_MAX, **extra: Any) -> Any:
+    return Meta(description=description or None, max_length=max_length, extra=extra)
 
 
 Text = Annotated[str, _text()]
-Label = Annotated[str, _text(low_cardinality=True)]
+Label = Annotated[str, _text(max_length=LABEL_LENGTH_MAX, low_cardinality=True)]
 """A string with few distinct values: stored dictionary-encoded."""
 UnixTime = Annotated[
     int,
@@ -57,10 +60,17 @@ Int64 = Annotated[int, Meta(ge=-INT64_MAX - 1, le=INT64_MAX)]
 class Param(TypedDict, total=False):
     """A key with at most one kind of value; `0`, `false`, `""` and absent are told apart."""
 
-    key: Required[Annotated[str, _text("The parameter's name", low_cardinality=True)]]
+    key: Required[
+        Annotated[
+            str, _text("The parameter's name", max_length=LABEL_LENGTH_MAX, low_cardinality=True)
+        ]
+    ]
     string_value: Annotated[str, _text(nullable=True)] | None
     number_value: float | None
     boolean_value: bool | None
+
+
+Params = Annotated[list[Param], Meta(max_length=PARAMS_MAX)]
 
 
 class Device(TypedDict, total=False):
@@ -110,7 +120,7 @@ class Item(TypedDict, total=False):
     price_in_usd: float | None
     revenue_in_usd: float | None
     quantity: Int64 | None
-    params: list[Param] | None
+    params: Params | None
 
 
 class Event(TypedDict, total=False):
@@ -132,6 +142,7 @@ class Event(TypedDict, total=False):
             str,
             Meta(
                 min_length=1,
+                max_length=LABEL_LENGTH_MAX,
                 description="What happened",
                 examples=["page_view"],
                 extra={"low_cardinality": True},
@@ -154,9 +165,9 @@ class Event(TypedDict, total=False):
     )
     user_id: Text | None
     user_pseudo_id: Text | None
-    event_params: list[Param] | None
-    user_params: list[Param] | None
+    event_params: Params | None
+    user_params: Params | None
     device: Device | None
     app_info: AppInfo | None
     geo: Geo | None
-    items: list[Item] | None
+    items: Annotated[list[Item], Meta(max_length=ITEMS_MAX)] | None

@@ -15,22 +15,36 @@ from falcon.asgi import Request, Response
 from ingest.errors import (
     BodyTimeoutError,
     BufferFullError,
+    BusyError,
+    ForbiddenError,
+    HeadTooLargeError,
+    KeyInUrlError,
     MediaTypeError,
     NotDurableError,
     NotStoredError,
     PayloadError,
+    RateLimitError,
     RejectedError,
     ShuttingDownError,
     TooLargeError,
+    UnauthorizedError,
+    UrlTooLongError,
 )
 
 STATUSES: Mapping[type[Exception], int] = {
     PayloadError: 400,
     RejectedError: 400,
+    KeyInUrlError: 400,
+    UnauthorizedError: 401,
+    ForbiddenError: 403,
     BodyTimeoutError: 408,
     TooLargeError: 413,
     MediaTypeError: 415,
+    UrlTooLongError: 414,
+    RateLimitError: 429,
+    HeadTooLargeError: 431,
     BufferFullError: 503,
+    BusyError: 503,
     NotDurableError: 503,
     NotStoredError: 503,
     ShuttingDownError: 503,
@@ -59,6 +73,7 @@ def install(
         retry_after_s = getattr(error, "retry_after_s", None)
         if retry_after_s is not None:
             resp.set_header("Retry-After", str(retry_after_s))
+        resp.set_headers(getattr(error, "headers", {}))
 
     async def of_falcon(
         req: Request, resp: Response, error: falcon.HTTPError, params: object, **_: object

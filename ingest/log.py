@@ -5,7 +5,7 @@ import sys
 
 import structlog
 
-from ingest.settings import LogSettings
+from ingest.setting_sections import LogSettings
 
 _LEVELS = {
     "debug": logging.DEBUG,

@@ -10,7 +10,7 @@ from ingest.event import Event
 from ingest.ingestor import ACKS
 from ingest.parse import JSON_TYPES, NDJSON_TYPE
 from ingest.resources import IDEMPOTENCY_KEY_LENGTH_MAX
-from ingest.settings import LimitSettings
+from ingest.setting_sections import LimitSettings
 from ingest.validate import ERRORS_MAX
 
 

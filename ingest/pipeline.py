@@ -23,6 +23,7 @@ from ingest.settings import Settings
 from storage.client import connect, embedded_dsn, prepare_embedded
 from storage.dead_letters import DeadLetters
 from storage.migrations import migrate
+from storage.placement import Placement
 from storage.schema import EVENTS_TABLE
 from storage.wal import Recovered, Wal
 from storage.writer import Writer
@@ -50,13 +51,14 @@ def open_writer(settings: Settings) -> Writer:
 
     Raises OSError when the embedded engine's directory can't be made.
     """
+    placement = Placement(settings.clickhouse_cluster)
     embedded = settings.clickhouse_url is None
     if embedded:
         prepare_embedded(settings.data_dir)
 
     def open_storage() -> Client:
         client = open_client(settings)
-        migrate(client, TABLE_SCHEMA, embedded=embedded)
+        migrate(client, TABLE_SCHEMA, embedded=embedded, placement=placement)
         return client
 
     return Writer(open_storage, EVENTS_TABLE)

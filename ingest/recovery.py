@@ -22,7 +22,7 @@ from ingest.dedup import DedupWindow
 from ingest.journal import Journal
 from ingest.ledger import Ledger
 from ingest.ring_buffer import RingBuffer
-from ingest.settings import WalSettings
+from ingest.setting_sections import WalSettings
 from storage.wal import Location, Recovered, Wal
 from storage.wal_segment import DamagedError
 

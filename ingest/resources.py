@@ -1,5 +1,6 @@
 """POST /events and POST /events/batch: from request to receipt; the rules are elsewhere."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import falcon
@@ -12,6 +13,9 @@ from ingest.ingestor import ACKS, Ack, Ingestor
 from ingest.parse import JSON_TYPES, Parser
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 256
+
+Count = Callable[[Request, Response, int], Awaitable[None]]
+"""Counts the events of a request for who sent it. Raises RateLimitError, TooLargeError."""
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -49,13 +53,15 @@ def _preferred(preference: str) -> Ack | None:
 class EventResource:
     """One event."""
 
-    def __init__(self, *, parser: Parser, ingestor: Ingestor, acks: Acks) -> None:
+    def __init__(self, *, parser: Parser, ingestor: Ingestor, acks: Acks, count: Count) -> None:
         self._parser = parser
+        self._count = count
         self._ingestor = ingestor
         self._acks = acks
 
     async def on_post(self, req: Request, resp: Response) -> None:
         batch = await self._parser.parse_event(body_of(req), **_content(req))
+        await self._count(req, resp, 1)
         ack = self._acks.asked_for(req)
         receipt = await self._ingestor.ingest(
             batch, idempotency_key=_idempotency_key(req), partial=False, ack=ack
@@ -70,14 +76,16 @@ class EventResource:
 class BatchResource:
     """Many events: an object with a list, a bare list, or one event a line."""
 
-    def __init__(self, *, parser: Parser, ingestor: Ingestor, acks: Acks) -> None:
+    def __init__(self, *, parser: Parser, ingestor: Ingestor, acks: Acks, count: Count) -> None:
         self._parser = parser
+        self._count = count
         self._ingestor = ingestor
         self._acks = acks
 
     async def on_post(self, req: Request, resp: Response) -> None:
         partial = _boolean(req, "partial")
         batch = await self._parser.parse_events(body_of(req), **_content(req))
+        await self._count(req, resp, batch.size)
         ack = self._acks.asked_for(req)
         receipt = await self._ingestor.ingest(
             batch, idempotency_key=_idempotency_key(req), partial=partial, ack=ack

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from ipaddress import ip_address
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
+from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
 from ingest.body import AsgiApp
+from ingest.keys import KeyFile, KeysError, keys_path
 from ingest.log import configure_logging
 from ingest.settings import Settings
 
@@ -53,6 +56,7 @@ def serve(settings: Settings) -> int:
     with ExitStack() as stack:
         _check_port(settings.host, settings.port)
         _make_data_dir(settings.data_dir)
+        _check_keys(settings)
         if settings.clickhouse_url is None:
             stack.enter_context(locked(settings.data_dir))
         peers_dir = None
@@ -62,7 +66,8 @@ def serve(settings: Settings) -> int:
             peers_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
         log.info(
             "starting",
-            url=f"http://{_host_port(settings.host, settings.port)}",
+            url=f"{'https' if settings.tls.key else 'http'}://"
+            + _host_port(settings.host, settings.port),
             storage="clickhouse" if settings.clickhouse_url else "embedded",
             workers=settings.workers,
             environment=settings.environment_type,
@@ -102,6 +107,8 @@ def _granian(settings: Settings) -> _Server:
         websockets=False,
         workers=settings.workers,
         backpressure=settings.limits.connections,
+        ssl_cert=settings.tls.certificate,
+        ssl_key=settings.tls.key,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
         log_level=LogLevels.warning,
         log_dictconfig=_GRANIAN_LOGGING,
@@ -128,7 +135,25 @@ def _load_worker(settings: Settings, peers_dir: Path | None) -> AsgiApp:
 
     # PERF: Arrow's own allocator keeps some 50 MB more of what was freed, and is no faster here.
     pa.set_memory_pool(pa.system_memory_pool())
-    return create_app(settings, peers_dir=peers_dir, undrained=lambda: os._exit(1))
+    app = create_app(settings, peers_dir=peers_dir, undrained=lambda: os._exit(1))
+    if settings.proxies.trusted:
+        app = wrap_asgi_with_proxy_headers(app, list(settings.proxies.trusted))
+    return app
+
+
+def _check_keys(settings: Settings) -> None:
+    """Nobody is to find an open service on a network by accident."""
+    try:
+        has_keys = bool(KeyFile(keys_path(settings)).read())
+    except KeysError as error:
+        raise StartError(str(error)) from error
+    if ip_address(settings.host).is_loopback or has_keys or settings.insecure:
+        return
+    raise StartError(
+        f"Without keys the service listens on loopback alone, not on {settings.host}."
+        " Make one with: event-stream keys create NAME --scope ingest."
+        " Or set insecure: true to let everyone in who can reach that address"
+    )
 
 
 def _host_port(host: str, port: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -14,111 +14,31 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from ingest.setting_sections import (
+    AckSettings,
+    BufferSettings,
+    CacheSettings,
+    DeadLetterSettings,
+    DedupSettings,
+    FlushSettings,
+    KeySettings,
+    LimitSettings,
+    LogSettings,
+    Positive,
+    ProxySettings,
+    QuerySettings,
+    RateSettings,
+    TlsSettings,
+    WalSettings,
+)
+
 ENV_PREFIX = "EVENT_STREAM_"
 CONFIG_ENV = f"{ENV_PREFIX}CONFIG"
 CONFIG_DEFAULT = Path("config/config.yaml")
 
-Positive = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-MIB = 1024 * 1024
-
 
 class SettingsError(Exception):
     """A setting is wrong; the text names it, in one line."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LogSettings(_Section):
-    level: Literal["debug", "info", "warn", "error"] = "info"
-    format: Literal["json", "console"] = "console"
-
-
-class LimitSettings(_Section):
-    body_bytes: Positive = Field(16 * MIB, description="Bytes of a body as sent")
-    decompressed_bytes: Positive = Field(16 * MIB, description="Bytes of a body decompressed")
-    events_per_request: Positive = Field(10_000, description="Events in one request")
-    body_seconds: Seconds = Field(10, description="Time for a body to arrive")
-    connections: Positive = Field(1024, description="Requests served at once by a worker")
-
-
-class BufferSettings(_Section):
-    rows: Positive = Field(500_000, description="Rows in the ring buffer")
-    bytes: Positive = Field(256 * MIB, description="Bytes in the ring buffer")
-    slots: Positive = Field(65_536, description="Record batches in the ring buffer")
-    commit_ms: Annotated[float, Field(ge=0, le=1000)] = Field(
-        2, description="How long requests are gathered into one record batch"
-    )
-    commit_rows: Positive = Field(512, description="Events at which gathering ends early")
-
-
-class FlushSettings(_Section):
-    rows: Positive = Field(50_000, description="Rows at which the buffer is flushed")
-    bytes: Positive = Field(32 * MIB, description="Bytes at which the buffer is flushed")
-    seconds: Seconds = Field(1, description="Age at which the buffer is flushed")
-
-
-class WalSettings(_Section):
-    enabled: bool = Field(True, description="Whether there is a write-ahead log")
-    bytes: Positive = Field(8192 * MIB, description="Bytes of a worker's log")
-    retain_seconds: Annotated[int, Field(ge=0)] = Field(
-        600, description="How long the log keeps what is stored, should the table lose a part"
-    )
-    segment_bytes: Positive = Field(64 * MIB, description="Bytes at which a new file begins")
-
-
-class DeadLetterSettings(_Section):
-    bytes: Positive = Field(1024 * MIB, description="Bytes of all dead letters")
-
-
-class AckSettings(_Section):
-    level: Literal["buffered", "durable", "stored"] = Field(
-        "durable", description="What a 201 promises when the request does not say"
-    )
-    stored_seconds: Seconds = Field(10, description="How long ack=stored waits for storage")
-
-
-class DedupSettings(_Section):
-    ids: Positive = Field(1_000_000, description="Recent ids remembered in memory")
-    warm_seconds: Annotated[int, Field(ge=0)] = Field(
-        600, description="Ids stored so recently are remembered at the start"
-    )
-
-
-class QuerySettings(_Section):
-    concurrency: Positive = Field(2, description="Queries run at once by a worker")
-    waiting: Annotated[int, Field(ge=0)] = Field(
-        100, description="Queries that may wait for that; more are answered with 429"
-    )
-    seconds: Positive = Field(30, description="Time after which a query is stopped")
-    memory_bytes: Positive = Field(2048 * MIB, description="Memory that a query may take")
-    read_rows: Positive = Field(10_000_000_000, description="Rows that a query may read")
-    result_rows: Positive = Field(100_000, description="Rows that an answer may have")
-    flush_seconds: Seconds = Field(
-        10, description="How long ?consistency=flushed waits for the flush"
-    )
-
-
-class CacheSettings(_Section):
-    redis_url: str | None = Field(
-        None, description="A Redis to share answers by; left out: each worker keeps its own"
-    )
-    bytes: Positive = Field(64 * MIB, description="Bytes of answers that a worker keeps")
-    open_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
-        1, description="Age of an answer whose range reaches the present; 0: not kept"
-    )
-    closed_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
-        30, description="Age of an answer whose range lies in the past: late events show by then"
-    )
-
-    @field_validator("redis_url")
-    @classmethod
-    def _is_redis_url(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must start with redis://, rediss:// or unix://")
-        return url
 
 
 class Settings(BaseSettings):
@@ -140,6 +60,15 @@ class Settings(BaseSettings):
     clickhouse_timeout_seconds: Positive = Field(
         30, description="Time for a ClickHouse server to answer"
     )
+    clickhouse_cluster: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = Field(
+        None, description="The cluster that the tables are made on, replicated and distributed"
+    )
+    redis_url: str | None = Field(
+        None, description="A Redis to share answers and rate limits by; left out: each has its own"
+    )
+    insecure: bool = Field(
+        False, description="Whether to listen on any address without keys, open to everyone"
+    )
     data_dir: Path = Field(Path("data"), description="Where the service keeps its files")
     shutdown_seconds: Positive = Field(25, description="Time to drain at shutdown")
     log: LogSettings = LogSettings()
@@ -152,6 +81,10 @@ class Settings(BaseSettings):
     dedup: DedupSettings = DedupSettings()
     query: QuerySettings = QuerySettings()
     cache: CacheSettings = CacheSettings()
+    keys: KeySettings = KeySettings()
+    rate_limits: RateSettings = RateSettings()
+    tls: TlsSettings = TlsSettings()
+    proxies: ProxySettings = ProxySettings()
 
     @field_validator("host")
     @classmethod
@@ -166,6 +99,13 @@ class Settings(BaseSettings):
             raise ValueError("must start with http:// or https://")
         return url
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return url
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Settings":
         if self.workers > 1 and self.clickhouse_url is None:
@@ -176,6 +116,10 @@ class Settings(BaseSettings):
         if self.wal.bytes < 2 * self.wal.segment_bytes:
             # A file counts as a whole until another one follows it.
             raise ValueError("wal.bytes: must be at least twice wal.segment_bytes")
+        if (self.tls.certificate is None) != (self.tls.key is None):
+            raise ValueError("tls: needs both certificate and key")
+        if self.clickhouse_cluster is not None and self.clickhouse_url is None:
+            raise ValueError("clickhouse_cluster: needs clickhouse_url")
         return self
 
     @classmethod

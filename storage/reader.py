@@ -17,6 +17,8 @@ from storage.schema import EVENTS_TABLE
 _SETTINGS: Mapping[str, Any] = {
     # A month is the same in every copy of an event: FINAL need not look across months.
     "do_not_merge_across_partitions_select_final": 1,
+    # On a cluster, a question within a question is asked once, and not by every shard again.
+    "distributed_product_mode": "global",
     "result_overflow_mode": "throw",
     "read_overflow_mode": "throw",
     "timeout_overflow_mode": "throw",
@@ -94,7 +96,13 @@ class Reader:
         rows = await self.query(
             "SELECT name FROM system.detached_parts WHERE database = currentDatabase()"
             " AND table IN {tables:Array(String)} AND startsWith(reason, 'broken')",
-            {"tables": [EVENTS_TABLE, *(table for _, table in ROLLUPS)]},
+            {
+                "tables": [
+                    name
+                    for table in (EVENTS_TABLE, *(table for _, table in ROLLUPS))
+                    for name in (table, f"{table}_local")
+                ]
+            },
         )
         return [name for (name,) in rows]
 

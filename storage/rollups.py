@@ -4,7 +4,8 @@ Their states are sketches of ids and of users, which a copy of an event does not
 that the table has not collapsed yet, replays and backfills all leave them as they are.
 """
 
-from storage.schema import EVENTS_TABLE
+from storage.placement import Placement
+from storage.schema import EVENTS_TABLE, ONE_SERVER
 
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 ROLLUPS = ((DAY_US, "events_daily"), (HOUR_US, "events_hourly"))
@@ -34,36 +35,40 @@ MERGED = {name: f"{_SKETCH.format(suffix='Merge')}({name})" for name in ("events
 """What the states of several rows come to."""
 
 
-def rollup_ddl() -> tuple[str, ...]:
+def rollup_ddl(placement: Placement = ONE_SERVER) -> tuple[str, ...]:
     """The tables, what feeds them from now on, and what they lack of before. All may be run again.
 
     The hours are fed by the events, and the days by the hours.
     """
     merged = ", ".join(f"{_SKETCH.format(suffix='MergeState')}({n}) AS {n}" for n in MERGED)
-    hours = f"SELECT {STATES} FROM {EVENTS_TABLE} GROUP BY {STATES_BY}"
+    events, hourly, daily = map(placement.local, (EVENTS_TABLE, _HOURLY, _DAILY))
+    on = placement.on_cluster
+    hours = f"SELECT {STATES} FROM {events} GROUP BY {STATES_BY}"
     days = (
         f"SELECT name, channel_type, {_floor('hours.time', DAY_US)} AS time, {merged}"
-        f" FROM {_HOURLY} AS hours GROUP BY {_KEYS}"
+        f" FROM {hourly} AS hours GROUP BY {_KEYS}"
     )
     return (
-        _table_ddl(_HOURLY),
-        _table_ddl(_DAILY),
-        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_DAILY}_view TO {_DAILY} AS {days}",
-        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_HOURLY}_view TO {_HOURLY} AS {hours}",
-        f"INSERT INTO {_HOURLY} {hours}",
+        _table_ddl(hourly, placement),
+        _table_ddl(daily, placement),
+        *placement.distributed_ddl(_HOURLY, "rand()"),
+        *placement.distributed_ddl(_DAILY, "rand()"),
+        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_DAILY}_view{on} TO {daily} AS {days}",
+        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_HOURLY}_view{on} TO {hourly} AS {hours}",
+        f"INSERT INTO {_HOURLY} {hours.replace(f'FROM {events}', f'FROM {EVENTS_TABLE}')}",
     )
 
 
-def _table_ddl(name: str) -> str:
+def _table_ddl(name: str, placement: Placement) -> str:
     sketch = f"uniqCombined64({PRECISION})"
     return (
-        f"CREATE TABLE IF NOT EXISTS {name}\n(\n"
+        f"CREATE TABLE IF NOT EXISTS {name}{placement.on_cluster}\n(\n"
         "    name LowCardinality(String),\n"
         "    channel_type LowCardinality(String),\n"
         "    time DateTime64(6, 'UTC'),\n"
         f"    events AggregateFunction({sketch}, UInt64),\n"
         f"    users AggregateFunction({sketch}, UInt128)\n)\n"
-        "ENGINE = AggregatingMergeTree\nPARTITION BY toYYYYMM(time)\n"
+        f"ENGINE = {placement.engine('AggregatingMergeTree')}\nPARTITION BY toYYYYMM(time)\n"
         "ORDER BY (name, time, channel_type)\n"
         # PERF: a row is some KB, so that a question must not read thousands of them for a few.
         "SETTINGS index_granularity = 64"

@@ -6,7 +6,10 @@ from the Arrow type. Which fields there are is not decided here.
 
 import pyarrow as pa
 
+from storage.placement import Placement
+
 EVENTS_TABLE = "events"
+ONE_SERVER = Placement()
 DEDUPLICATION_INSERTS = 1_000
 """Insert tokens that the table remembers: far more than one flusher ever has in doubt."""
 
@@ -43,7 +46,9 @@ def columns_ddl(schema: pa.Schema) -> list[tuple[str, str]]:
     return [(name, kind + _CODECS.get(kind, "")) for name, kind in types]
 
 
-def create_table_ddl(schema: pa.Schema, *, embedded: bool) -> str:
+def create_table_ddl(
+    schema: pa.Schema, *, embedded: bool, placement: Placement = ONE_SERVER
+) -> tuple[str, ...]:
     """CREATE TABLE for the events table.
 
     `schema` must have name, id, event_time, key_time and received_at. The sort key and the
@@ -52,7 +57,9 @@ def create_table_ddl(schema: pa.Schema, *, embedded: bool) -> str:
     """
     columns = ",\n    ".join(f"`{name}` {kind}" for name, kind in columns_ddl(schema))
     settings = {
-        "non_replicated_deduplication_window": DEDUPLICATION_INSERTS,
+        f"{'' if placement.cluster else 'non_'}replicated_deduplication_window": (
+            DEDUPLICATION_INSERTS
+        ),
         # Old partitions end up as one part, so that FINAL costs nothing there.
         "min_age_to_force_merge_seconds": 3600,
         "min_age_to_force_merge_on_partition_only": 1,
@@ -61,32 +68,36 @@ def create_table_ddl(schema: pa.Schema, *, embedded: bool) -> str:
     }
     if embedded:  # no replica has the rows: an insert is not done before it is on disk
         settings |= {"fsync_after_insert": 1, "fsync_part_directory": 1}
-    return (
-        f"CREATE TABLE IF NOT EXISTS {EVENTS_TABLE}\n(\n    {columns},\n"
+    local = placement.local(EVENTS_TABLE)
+    table = (
+        f"CREATE TABLE IF NOT EXISTS {local}{placement.on_cluster}\n(\n    {columns},\n"
         "    `version` UInt64 MATERIALIZED"
         " toUInt64(9223372036854775807 - toUnixTimestamp64Micro(received_at))"
         " CODEC(Delta, ZSTD(1)),\n"
         "    INDEX event_time_range event_time TYPE minmax,\n"
         "    INDEX received_at_range received_at TYPE minmax\n)\n"
-        "ENGINE = ReplacingMergeTree(version)\n"
+        f"ENGINE = {placement.engine('ReplacingMergeTree', 'version')}\n"
         "PARTITION BY toYYYYMM(key_time)\n"
         "ORDER BY (name, toStartOfHour(key_time), id)\n"
         "SETTINGS " + ", ".join(f"{key} = {value}" for key, value in settings.items())
     )
+    # By the id alone: copies of an event meet on one shard, where FINAL sees them both.
+    return (table, *placement.distributed_ddl(EVENTS_TABLE, "cityHash64(id)"))
 
 
-def add_column_ddl(name: str, kind: str) -> str:
+def add_column_ddl(name: str, kind: str, placement: Placement = ONE_SERVER) -> tuple[str, ...]:
     """ALTER TABLE for a column that a later version of the event has more."""
-    return f"ALTER TABLE {EVENTS_TABLE} ADD COLUMN IF NOT EXISTS `{name}` {kind}"
+    return tuple(
+        f"ALTER TABLE {table}{placement.on_cluster} ADD COLUMN IF NOT EXISTS `{name}` {kind}"
+        for table in placement.tables(EVENTS_TABLE)
+    )
 
 
-def add_user_hash_ddl() -> str:
+def add_user_hash_ddl(placement: Placement = ONE_SERVER) -> tuple[str, ...]:
     """ALTER TABLE for who an event is of, as a number: 0 for nobody.
 
     PERF: unique users take half the time that they take over texts. 128 bits, as uniqExact itself
     makes of a text: no two users are ever taken for one.
     """
-    return (
-        f"ALTER TABLE {EVENTS_TABLE} ADD COLUMN IF NOT EXISTS `user_hash` UInt128"
-        f" MATERIALIZED if({USER} = '', 0, reinterpretAsUInt128(sipHash128({USER})))"
-    )
+    hashed = f"if({USER} = '', 0, reinterpretAsUInt128(sipHash128({USER})))"
+    return add_column_ddl("user_hash", f"UInt128 MATERIALIZED {hashed}", placement)

@@ -15,6 +15,8 @@ _SETTINGS = {
     "async_insert": 0,
     # A batch of old events may span hundreds of months, and must still be stored.
     "throw_on_max_partitions_per_insert_block": 0,
+    # On a cluster, too.
+    "distributed_foreground_insert": 1,
 }
 
 

@@ -1,7 +1,6 @@
 """A real Redis, the distribution's, as a process of its own."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -9,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from redis import Redis
 from redis.exceptions import RedisError
+
+from tests.deploy.programs import require
 
 
 class RedisServer:
@@ -26,9 +26,15 @@ class RedisServer:
         return f"unix://{self._socket}"
 
     def start(self) -> None:
-        if shutil.which("redis-server") is None and "CI" not in os.environ:
-            pytest.skip("redis-server is not installed")
-        command = ["redis-server", "--port", "0", "--unixsocket", str(self._socket), "--save", ""]
+        command = [
+            require("redis-server"),
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self._socket),
+            "--save",
+            "",
+        ]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline_s = time.monotonic() + 30
         with Redis.from_url(self.url) as client:

@@ -277,7 +277,7 @@ def test_answers_are_shared_through_redis_and_redis_may_go_away(
 ) -> None:
     with running_redis(tmp_path) as redis:
         service = new_service(
-            EVENT_STREAM_CACHE__REDIS_URL=redis.url, EVENT_STREAM_CACHE__CLOSED_SECONDS="60"
+            EVENT_STREAM_REDIS_URL=redis.url, EVENT_STREAM_CACHE__CLOSED_SECONDS="60"
         )
         service.start()
         pairs = [("event_name", "shared"), *RANGE]

@@ -93,7 +93,7 @@ def test_every_setting_is_documented_with_its_variable_and_default() -> None:
         variable = ENV_PREFIX + name.upper().replace(".", "__")
         [row] = [line for line in text.splitlines() if line.startswith(f"| `{name}` ")]
         assert f"`{variable}`" in row
-        if default is not None and not isinstance(default, Path):
+        if default not in (None, ()) and not isinstance(default, Path):
             assert re.search(rf"\b{re.escape(str(default))}\b", row.replace(",", "")), row
 
 

@@ -24,12 +24,26 @@ def status_of(
     *,
     headers: Sequence[tuple[bytes, bytes]] = (),
     stalls: bool = False,
+    query_string: bytes = b"",
+    held_bytes_max: int = 10_000,
+    others_bytes: int = 0,
 ) -> int:
-    """The status of a request whose body arrives as `messages`."""
+    """The status of a request whose body arrives as `messages`, while other requests hold
+    `others_bytes`."""
     app = build_routes(
         routes={"/": Echo()}, static={}, statuses=http_errors.STATUSES, middleware=[BodyErrors()]
     )
-    guard = BodyGuard(app, bytes_max=100, timeout_s=0.05)
+    guard = BodyGuard(
+        app,
+        url_bytes_max=50,
+        head_bytes_max=1_000,
+        bytes_max=100,
+        held_bytes_max=held_bytes_max,
+        timeout_s=0.05,
+        may_send=lambda headers: (b"x-api-key", b"wrong") not in headers,
+    )
+    if others_bytes:
+        guard._held_bytes = others_bytes
     left = list(messages)
     statuses = []
 
@@ -44,11 +58,13 @@ def status_of(
 
     scope = {
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
-        "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"", "root_path": "",
+        "method": "POST", "path": "/", "raw_path": b"/", "root_path": "",
+        "query_string": query_string,
         "scheme": "http", "headers": [*HEADERS, *headers], "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80), "state": {},
     }  # fmt: skip
     asyncio.run(guard(scope, receive, send))
+    assert guard._held_bytes == others_bytes  # whatever came of it, its own are given back
     [status] = statuses
     return int(status)
 
@@ -91,3 +107,25 @@ def test_a_body_that_does_not_come_in_time_is_refused() -> None:
 )  # fmt: skip
 def test_an_ambiguous_length_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
     assert status_of([part(b"{}", more=False)], headers=headers) == 400
+
+
+def test_a_long_url_and_large_headers_are_refused() -> None:
+    whole = [part(b"{}", more=False)]
+    assert status_of(whole, query_string=b"x" * 49) == 200
+    assert status_of(whole, query_string=b"x" * 50) == 414
+    assert status_of(whole, headers=[(b"x-large", b"x" * 900)]) == 200
+    assert status_of(whole, headers=[(b"x-large", b"x" * 1_000)]) == 431
+
+
+def test_all_bodies_together_take_no_more_memory_than_there_is_for_them() -> None:
+    whole = [part(b"a" * 60, more=True), part(b"b" * 40, more=False)]
+    assert status_of(whole, held_bytes_max=150) == 200
+    assert status_of(whole, held_bytes_max=150, others_bytes=50) == 200
+    assert status_of(whole, held_bytes_max=150, others_bytes=51) == 503
+    assert status_of(whole, held_bytes_max=99) == 200  # alone it always fits
+
+
+def test_the_body_of_one_who_may_not_send_is_not_read() -> None:
+    sent = [part(b"a" * 60, more=True), part(b"b" * 60, more=False)]
+    assert status_of(sent) == 413
+    assert status_of(sent, headers=[(b"x-api-key", b"wrong")]) == 200

@@ -9,7 +9,7 @@ import pytest
 
 from ingest.columns import RECORD_SCHEMA
 from ingest.recovery import Adopter
-from ingest.settings import WalSettings
+from ingest.setting_sections import WalSettings
 from storage.wal import Wal
 from tests.fakes.fake_disk import FakeDisk, WalOnFakeDisk
 from tests.unit.ingest.parts import Parts

@@ -1,0 +1,89 @@
+"""Who may do what: a key for every request once there are keys, with a scope for what it does.
+
+The key comes in `Authorization: Bearer` or `X-API-Key`, never in the URL, which ends up in logs.
+Keys for browsers are tied to origins, and take events alone (CORS, fetch.spec.whatwg.org).
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from falcon.asgi import Request, Response
+
+from ingest.errors import ForbiddenError, KeyInUrlError, UnauthorizedError
+from ingest.keys import Key, KeyRing, Scope
+
+PREFLIGHT_S = 600
+_IN_URL = re.compile(
+    r"(?:^|[&;])(?:api[_-]?key|access[_-]?token|key|token)=|es_[0-9a-f]{12}_", re.I
+)
+_CORS_HEADERS = "Authorization, Content-Encoding, Content-Type, Idempotency-Key, Prefer, X-API-Key"
+
+
+class Authentication:
+    """Falcon middleware; `req.context.key` is who asks, None where no key is needed."""
+
+    def __init__(
+        self,
+        keys: KeyRing,
+        scopes: Mapping[str, Mapping[str, Scope]],
+        failed: Callable[[Request, Response], Awaitable[None]],
+    ) -> None:
+        """scopes: what is needed, by path without its version and by method; others need none.
+        failed: called with a request whose key is wrong; may raise."""
+        self._keys = keys
+        self._failed = failed
+        self._scopes = scopes
+
+    async def process_request(self, req: Request, resp: Response) -> None:
+        """A browser asks first whether it may, without a key."""
+        origin = req.get_header("Origin")
+        if origin is None or origin not in self._keys.origins():
+            return
+        resp.set_header("Access-Control-Allow-Origin", origin)
+        resp.append_header("Vary", "Origin")
+        resp.set_header("Access-Control-Expose-Headers", "Retry-After, Preference-Applied")
+        if req.method == "OPTIONS" and req.get_header("Access-Control-Request-Method"):
+            resp.set_headers(
+                {
+                    "Access-Control-Allow-Methods": "POST",
+                    "Access-Control-Allow-Headers": _CORS_HEADERS,
+                    "Access-Control-Max-Age": str(PREFLIGHT_S),
+                }
+            )
+            resp.status = 204
+            resp.complete = True
+
+    async def process_resource(
+        self, req: Request, resp: Response, resource: object, params: dict[str, Any]
+    ) -> None:
+        req.context.key = None
+        if req.query_string and _IN_URL.search(req.query_string):
+            raise KeyInUrlError
+        scope = self._scopes.get((req.uri_template or "").removeprefix("/v1"), {}).get(req.method)
+        if scope is None or not self._keys.required:
+            return
+        text = presented(req.scope["headers"])
+        key = self._keys.find(text)
+        if key is None:
+            if text:
+                await self._failed(req, resp)
+            raise UnauthorizedError
+        req.context.key = key
+        if scope not in key.scopes:
+            raise ForbiddenError(f"This key is not for this: it lacks the scope {scope}")
+        if key.origins and req.get_header("Origin") not in key.origins:
+            raise ForbiddenError("This key is for browsers on other origins")
+
+
+def presented(headers: list[tuple[bytes, bytes]]) -> str:
+    """The key that a request with these headers has, '' without one."""
+    found = {name: value for name, value in headers if name in (b"authorization", b"x-api-key")}
+    kind, _, credentials = found.get(b"authorization", b"").partition(b" ")
+    text = credentials.strip() if kind.lower() == b"bearer" else found.get(b"x-api-key", b"")
+    return text.decode("latin-1")
+
+
+def of_whom(req: Request) -> Key | None:
+    key: Key | None = req.context.key
+    return key

@@ -1,0 +1,57 @@
+"""Tables on a cluster: there is none here, so that ClickHouse's parser is what takes the DDL."""
+
+from collections.abc import Callable
+
+from clickhouse_connect.driver.client import Client
+
+from ingest.columns import TABLE_SCHEMA
+from storage.migrations import steps
+from storage.placement import Placement
+from storage.schema import add_column_ddl
+
+CLUSTER = Placement("analytics")
+STATEMENTS = [
+    *(
+        s
+        for step in steps(TABLE_SCHEMA, embedded=False, placement=CLUSTER)
+        for s in step.statements
+    ),
+    *add_column_ddl("mood", "String", CLUSTER),
+]
+
+
+def test_the_parser_takes_every_statement(connected: Callable[[], Client]) -> None:
+    client = connected()
+    for statement in STATEMENTS:
+        assert client.query(f"EXPLAIN AST {statement}").result_rows
+
+
+def test_everything_is_made_on_the_whole_cluster_and_replicated() -> None:
+    for statement in STATEMENTS:
+        assert statement.startswith("INSERT") or " ON CLUSTER `analytics`" in statement
+        if "MergeTree" in statement:
+            assert "ENGINE = Replicated" in statement
+            assert "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'" in statement
+
+
+def test_copies_of_an_event_meet_on_one_shard() -> None:
+    [distributed] = [s for s in STATEMENTS if s.startswith("CREATE TABLE IF NOT EXISTS events ON")]
+    assert distributed.endswith(
+        "ENGINE = Distributed('analytics', currentDatabase(), 'events_local', cityHash64(id))"
+    )
+
+
+def test_views_feed_the_tables_of_their_own_shard() -> None:
+    views = [s for s in STATEMENTS if "MATERIALIZED VIEW" in s]
+    assert len(views) == 2
+    for view in views:
+        assert "_local AS SELECT" in view
+        assert "FROM events_local" in view or "FROM events_hourly_local" in view
+
+
+def test_one_server_has_neither_copies_nor_parts() -> None:
+    for step in steps(TABLE_SCHEMA, embedded=False):
+        for statement in step.statements:
+            assert "Replicated" not in statement
+            assert "CLUSTER" not in statement
+            assert "_local" not in statement
