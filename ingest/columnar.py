@@ -190,6 +190,9 @@ def _checks(kind: inspect.Type) -> Iterator[Check]:
         yield lambda values: pc.all(pc.is_in(values, known)).as_py()
     elif isinstance(kind, inspect.StrType) and (kind.min_length or kind.max_length):
         yield _lengths(kind.min_length, kind.max_length)
+    elif isinstance(kind, inspect.FloatType):
+        # Arrow's reader takes NaN and Infinity, which are no JSON.
+        yield lambda values: pc.all(pc.is_finite(values)).as_py()
     elif isinstance(kind, inspect.IntType):
         yield _within(lambda values: values, kind.ge, kind.le)
 

@@ -48,8 +48,18 @@ def test_valid_events_pass_both_paths_with_the_same_result(events: list) -> None
     assert_same(lines, slow)
 
 
-@given(st.lists(EVENTS | spoiled_events() | JSON, min_size=1, max_size=3))
+# As Python writes them, and Arrow's reader takes them, though they are no JSON.
+NO_JSON = st.builds(
+    lambda event, number: {**event, "items": [{"price_in_usd": number}]},
+    EVENTS,
+    st.sampled_from([float("nan"), float("inf"), float("-inf")]),
+)
+
+
+@given(st.lists(EVENTS | spoiled_events() | JSON | NO_JSON, min_size=1, max_size=3))
 @example([{"name": "a", "channel_type": "web", "event_params": [None]}])
+@example([{"name": "a", "channel_type": "web", "items": [{"price_in_usd": float("nan")}]}])
+@example([{"name": "a", "channel_type": "web", "items": [{"price_in_usd": float("-inf")}]}])
 @example([{"name": "a", "channel_type": "web", "items": [None]}])
 @example([{"name": "a", "channel_type": "web", "timestamp": 1.0}])
 @example([{"name": "a", "channel_type": "web", "timestamp": 10_413_792_000}])
