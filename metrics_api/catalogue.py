@@ -1,14 +1,14 @@
 """GET /events/names and /events/properties: which events there are, and what they carry."""
 
-from datetime import UTC, datetime
 from functools import partial
 
 from metrics_api.dimensions import PARAM_PREFIXES
-from metrics_api.parameters import Parameters
 from metrics_api.params import LIMIT_DEFAULT, LIMIT_MAX, Selection, parse_selection, without_items
+from metrics_api.query_string import Parameters
 from metrics_api.question import Answer, Plan, Rows
 from metrics_api.selection import select_rows
 from metrics_api.statement import Bindings, Statement
+from metrics_api.times import printed_ms
 
 TYPES = ("string", "number", "boolean")
 EXAMPLES = 3
@@ -38,7 +38,7 @@ def names_sql(selection: Selection, limit: int) -> Statement:
 
 def _answer_names(selection: Selection, answers: list[Rows]) -> Answer:
     rows = [
-        [name, count, _printed(first_us), _printed(last_us)]
+        [name, count, printed_ms(first_us), printed_ms(last_us)]
         for name, count, first_us, last_us in answers[0]
     ]
     columns = ("event_name", "total_count", "first_seen", "last_seen")
@@ -112,8 +112,3 @@ def _answer_properties(selection: Selection, scope: str, answers: list[Rows]) ->
          "boolean": "integer", "type_drift": "integer"},
         rows,
     )  # fmt: skip
-
-
-def _printed(us: int) -> str:
-    moment = datetime.fromtimestamp(us / 1_000_000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl, unquote_plus
 from metrics_api.dimensions import Dimension
 from metrics_api.errors import ParameterError
 from metrics_api.filters import Filter, parse_filters
-from metrics_api.parameters import Parameters
 from metrics_api.params import (
     LIMIT_MAX,
     Selection,
@@ -17,6 +16,7 @@ from metrics_api.params import (
     refuse_items,
     without_items,
 )
+from metrics_api.query_string import Parameters
 from metrics_api.question import Answer, Plan, Rows
 from metrics_api.selection import select_rows
 from metrics_api.statement import Bindings, Statement

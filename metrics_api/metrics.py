@@ -4,8 +4,8 @@ from functools import partial
 from typing import Any
 
 from metrics_api.lines import Line, Lines, read_lines
-from metrics_api.parameters import Parameters
 from metrics_api.params import Query, parse_query, parse_top
+from metrics_api.query_string import Parameters
 from metrics_api.question import Answer, Kind, Plan, Rows
 from metrics_api.sql import build_sql
 

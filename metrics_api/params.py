@@ -7,7 +7,7 @@ from metrics_api.dimensions import Dimension, parse_dimension
 from metrics_api.errors import ParameterError
 from metrics_api.filters import Filter, parse_filters
 from metrics_api.measures import MEASURES_MAX, Measure, parse_measure
-from metrics_api.parameters import Parameters
+from metrics_api.query_string import Parameters
 from metrics_api.times import COMPARISONS, UNITS, Comparison, Range, Unit, parse_range
 
 Consistency = Literal["eventual", "flushed"]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from metrics_api.parameters import Parameters
+from metrics_api.query_string import Parameters
 from metrics_api.statement import Statement
 
 Rows = Sequence[Sequence[Any]]

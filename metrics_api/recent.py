@@ -11,8 +11,8 @@ import orjson
 import pyarrow as pa
 
 from metrics_api.errors import ParameterError
-from metrics_api.parameters import Parameters
 from metrics_api.params import Selection, parse_selection, without_items
+from metrics_api.query_string import Parameters
 from metrics_api.question import Answer, Kind, Plan, Question, Rows
 from metrics_api.selection import select_rows
 from metrics_api.statement import Bindings, Statement

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 
 import orjson
@@ -20,10 +19,11 @@ from metrics_api.errors import (
 from metrics_api.formats import preferred_type, render
 from metrics_api.freshness import Freshness
 from metrics_api.instruments import QueryInstruments
-from metrics_api.parameters import Parameters
 from metrics_api.params import CONSISTENCIES
+from metrics_api.query_string import Parameters
 from metrics_api.question import Plan, Question, Rows
 from metrics_api.statement import Statement
+from metrics_api.times import printed_ms
 from storage.errors import LIMIT_CODES, RESULT_LIMIT, TIMEOUT_CODES, BusyError, StorageError
 from storage.reader import Reader
 
@@ -89,7 +89,7 @@ class QuestionResource:
         with parts.instruments.timed(self._name):
             rows = [await self._rows(statement) for statement in plan.statements]
         answer = plan.answer(rows)
-        answer.document["watermark"] = _printed(watermark_us)
+        answer.document["watermark"] = printed_ms(watermark_us)
         life_s = parts.open_s if plan.is_open else parts.closed_s
         return Reply(render(answer, media_type), media_type, made_us / 1_000_000, life_s)
 
@@ -109,8 +109,3 @@ class QuestionResource:
                 ) from error
             log.error("query failed", error=str(error), code=error.code)
             raise QueryUnavailableError(error) from error
-
-
-def _printed(us: int) -> str:
-    moment = datetime.fromtimestamp(us / 1_000_000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 from metrics_api.errors import ParameterError
-from metrics_api.parameters import Parameters
 from metrics_api.params import Selection, parse_selection, without_items
+from metrics_api.query_string import Parameters
 from metrics_api.question import Answer, Plan, Rows
 from metrics_api.selection import select_rows
 from metrics_api.statement import Bindings, Statement

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 from metrics_api.errors import ParameterError
-from metrics_api.parameters import Parameters
+from metrics_api.query_string import Parameters
 
 Unit = Literal["minute", "hour", "day", "week", "month"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
@@ -125,6 +125,11 @@ def parse_instant(
         ) from error
     printed = f"{match['day']}T{match['time']}{'.' + fraction if fraction else ''}{offset}"
     return Instant(us, printed)
+
+
+def printed_ms(us: int) -> str:
+    """An instant as replies print what was measured: in UTC, to the millisecond."""
+    return _moment(us, None).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_duration_us(name: str, text: str) -> int:

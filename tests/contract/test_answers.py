@@ -14,7 +14,7 @@ from clickhouse_connect.driver.client import Client
 
 from metrics_api.funnel import plan_funnel
 from metrics_api.metrics import plan_metrics
-from metrics_api.parameters import Parameters
+from metrics_api.query_string import Parameters
 from metrics_api.question import Answer, Plan
 from metrics_api.retention import plan_retention
 from storage.schema import EVENTS_TABLE

@@ -18,7 +18,7 @@ from ingest.decode import Decoded
 from ingest.identity import identify
 from ingest.validate import validate
 from metrics_api.metrics import plan_metrics
-from metrics_api.parameters import Parameters
+from metrics_api.query_string import Parameters
 from storage.errors import BusyError, PausedError, TransientError
 from storage.migrations import migrate
 from storage.reader import Reader

@@ -10,8 +10,8 @@ from ingest.restore import restore
 from metrics_api.dimensions import KNOWN
 from metrics_api.errors import ParameterError
 from metrics_api.filters import NUMBER_OPERATORS, TEXT_OPERATORS
-from metrics_api.parameters import Parameters
 from metrics_api.params import parse_query
+from metrics_api.query_string import Parameters
 from metrics_api.question import Plan
 from metrics_api.questions import QUESTIONS
 from metrics_api.recent import Place, recent_question

@@ -4,8 +4,8 @@ import pytest
 
 from metrics_api.errors import ParameterError
 from metrics_api.filters import Filter
-from metrics_api.parameters import Parameters
 from metrics_api.params import LIMIT_DEFAULT, Query, parse_query
+from metrics_api.query_string import Parameters
 from metrics_api.times import parse_instant
 
 NOW_US = 1_711_884_600_000_000
