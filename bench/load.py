@@ -34,8 +34,12 @@ class Loaded:
 
 
 class Loader:
-    def __init__(self, url: str, *, requests: int, partial: bool) -> None:
-        """url: of the service; requests: how many at a time; partial: go on after bad events."""
+    def __init__(self, url: str, *, requests: int, partial: bool, key: str | None = None) -> None:
+        """url: of the service; requests: how many at a time; partial: go on after bad events; key:
+        of scope ingest, where the service needs one."""
+        self._headers = {"Content-Type": "application/x-ndjson"}
+        if key is not None:
+            self._headers["Authorization"] = f"Bearer {key}"
         self._url = url.rstrip("/") + "/v1/events/batch" + ("?partial=true" if partial else "")
         self._requests = requests
         self._partial = partial
@@ -88,7 +92,7 @@ class Loader:
         """first: position of the batch's first event in the file."""
         body = b"\n".join(batch)
         key = blake2b(b"%d\n" % first + body, digest_size=16).hexdigest()
-        headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": key}
+        headers = {**self._headers, "Idempotency-Key": key}
         try:
             reply = self._pool.request("POST", self._url, body=body, headers=headers)
         except urllib3.exceptions.HTTPError as error:

@@ -5,12 +5,15 @@
 with the web page on port 8089, or `--headless --users 10 --spawn-rate 10 --run-time 30s
 --stop-timeout 10`. Name the kinds of users to run only some: SingleUser, BatchUser, MetricsUser,
 MixedUser. Each run counts events under a name of its own, so that runs do not disturb each other.
+Where a key is needed, `--key-file` names a file with one, of scopes ingest and query.
 """
 
 import random
 import uuid
+from argparse import ArgumentParser
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -24,7 +27,6 @@ POOL_EVENTS = 2_000
 
 RUN = uuid.uuid4().hex[:12]
 EVENT_NAME = f"locust_{RUN}"
-JSON_HEADERS = {"Content-Type": "application/json"}
 
 
 class Sent:
@@ -53,9 +55,12 @@ class EventUser(FastHttpUser):
     abstract = True
     wait_time = constant(0)
 
+    def on_start(self) -> None:
+        self.headers = {"Content-Type": "application/json", **key_headers(self.environment)}
+
     def post(self, path: str, value: Any, size: int) -> None:
         body = orjson.dumps(value).decode()
-        with self.client.post(path, data=body, headers=JSON_HEADERS, catch_response=True) as reply:
+        with self.client.post(path, data=body, headers=self.headers, catch_response=True) as reply:
             if reply.status_code == 201:
                 SENT.acknowledged += size
             else:
@@ -73,6 +78,7 @@ class EventUser(FastHttpUser):
         self.client.get(
             f"/events/metrics?event_name={EVENT_NAME}&group_by={group_by}",
             name=f"/events/metrics?group_by={group_by}",
+            headers=self.headers,
         )
 
 
@@ -118,6 +124,15 @@ class MixedUser(EventUser):
         self.get_metrics()
 
 
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--key-file", help="File with a key of scopes ingest and query")
+
+
+def key_headers(environment: Environment) -> dict[str, str]:
+    path = getattr(environment.parsed_options, "key_file", None)
+    return {"Authorization": f"Bearer {Path(path).read_text().strip()}"} if path else {}
+
+
 def check_that_stored_is_sent(environment: Environment, **_: Any) -> None:
     """Ends the run with exit code 1 when an event was lost or counted twice."""
     import requests  # Locust's own client for what is not load
@@ -125,6 +140,7 @@ def check_that_stored_is_sent(environment: Environment, **_: Any) -> None:
     reply = requests.get(
         f"{environment.host}/events/metrics",
         params={"event_name": EVENT_NAME, "consistency": "flushed"},
+        headers=key_headers(environment),
         timeout=60,
     )
     stored = reply.json().get("total_count")
@@ -135,4 +151,5 @@ def check_that_stored_is_sent(environment: Environment, **_: Any) -> None:
         environment.process_exit_code = 1
 
 
+events.init_command_line_parser.add_listener(add_options)  # type: ignore[no-untyped-call]
 events.quitting.add_listener(check_that_stored_is_sent)  # type: ignore[no-untyped-call]

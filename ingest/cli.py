@@ -71,6 +71,9 @@ def load(
     partial: Annotated[
         bool, typer.Option("--partial", help="Skip bad events instead of stopping")
     ] = False,
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with a key of scope ingest, if one is needed")
+    ] = None,
 ) -> None:
     """Send a file of events to a running service.
 
@@ -80,11 +83,12 @@ def load(
     from bench.source import SourceError, in_batches, read_events
 
     try:
+        key = key_file.read_text().strip() if key_file is not None else None
         with _opened(file) as raw, Progress(console=Console(stderr=True)) as bar:
             size = None if file == "-" else Path(file).stat().st_size
             task = bar.add_task("loading", total=size)
             tracked = bar.wrap_file(raw, task_id=task) if size else raw
-            loaded = Loader(url, requests=requests, partial=partial).load(
+            loaded = Loader(url, requests=requests, partial=partial, key=key).load(
                 in_batches(read_events(tracked), batch_size),
                 lambda loaded: bar.update(task, description=f"{loaded.accepted:,} events"),
             )

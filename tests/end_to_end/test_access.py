@@ -150,6 +150,29 @@ def test_commands_say_what_is_wrong(tmp_path: Path, arguments: list[str], messag
     assert message in command(tmp_path, *arguments, code=2).stderr
 
 
+def test_the_tools_send_a_key_from_a_file(
+    guarded: Service, keys: dict[str, str], tmp_path: Path
+) -> None:
+    data, key = tmp_path / "events.ndjson", tmp_path / "key"
+    data.write_text('{"name":"tools","channel_type":"web"}\n')
+    key.write_text(keys["ingest"] + "\n")
+    line = [sys.executable, "-m", "ingest", "load", str(data), "--url", guarded.url]
+    refused = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert "401: A valid key is needed" in refused.stderr
+    loaded = subprocess.run([*line, "--key-file", str(key)], capture_output=True, timeout=60)
+    assert loaded.returncode == 0
+    key.write_text(create(Path(keys["file"]).parent, "ingest", "query"))
+    line = [str(Path(sys.executable).parent / "locust"), "-f", "bench/locustfile.py", "--headless"]
+    line += ["--users", "2", "--spawn-rate", "2", "--run-time", "3s", "--stop-timeout", "10"]
+    line += ["--host", guarded.url, "--key-file", str(key), "MixedUser"]
+    wait_until(
+        lambda: post(guarded, "/events", event("a"), **bearer(key.read_text())).status == 201
+    )
+    shot = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    assert shot.returncode == 0, shot.stdout + shot.stderr
+
+
 def test_browsers_on_listed_origins_may_send_events(guarded: Service, keys: dict[str, str]) -> None:
     asking = {
         "Origin": "https://shop.example.com",
