@@ -25,7 +25,6 @@ from ingest.keys import KeyFile, KeysError, keys_path
 from ingest.log import configure_logging
 from ingest.settings import Settings
 
-HEADER_TIMEOUT_MS = 10_000
 KILL_MARGIN_S = 2
 """Between the end of the time to drain and the kill of a worker that is still there."""
 EXIT_CODE_WAIT_S = 5
@@ -109,7 +108,9 @@ def _granian(settings: Settings) -> _Server:
         backpressure=settings.limits.connections,
         ssl_cert=settings.tls.certificate,
         ssl_key=settings.tls.key,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=round(settings.limits.head_seconds * 1000)
+        ),
         log_level=LogLevels.warning,
         log_dictconfig=_GRANIAN_LOGGING,
         respawn_failed_workers=True,

@@ -29,6 +29,9 @@ class LimitSettings(Section):
     body_seconds: Seconds = Field(10, description="Time for a body to arrive")
     head_bytes: Positive = Field(65_536, description="Bytes of all headers of a request")
     url_bytes: Positive = Field(8_192, description="Bytes of a request's path and query")
+    head_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
+        10, description="Time for a request's headers to arrive, and of silence between requests"
+    )
     connections: Positive = Field(1024, description="Requests served at once by a worker")
 
 
