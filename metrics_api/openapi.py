@@ -34,6 +34,7 @@ def metrics_paths() -> dict[str, Any]:
                 _parameter("other", _FLAG, "Whether what `limit` leaves out is a group: `true`"),
                 _parameter("fill", _FLAG, "Whether there are points without events"),
                 _parameter("compare", _one_of(COMPARISONS), "The same of an earlier range"),
+                *_filters(),
             ],
             _METRICS,
         ),
@@ -128,9 +129,9 @@ def _question(
     get = {
         "operationId": operation,
         "summary": summary,
-        "description": description,
+        "description": f"{description} Filters: any dimension, as for /events/metrics.",
         "tags": ["metrics"],
-        "parameters": [*parameters, *_COMMON, *_filters()],
+        "parameters": [*parameters, *_COMMON],
         "responses": {
             "200": {"description": "The answer", "content": content},
             "400": {"description": "A parameter is missing or wrong", "content": error},

@@ -1,6 +1,7 @@
 """Queries, off the event loop: a bounded number at a time, bounded in what each may take."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
@@ -10,7 +11,7 @@ from uuid import uuid4
 from clickhouse_connect.driver.client import Client
 
 from storage.client import storage_errors
-from storage.errors import BusyError
+from storage.errors import BusyError, StorageError, UnavailableError
 from storage.rollups import ROLLUPS
 from storage.schema import EVENTS_TABLE
 
@@ -23,6 +24,11 @@ _SETTINGS: Mapping[str, Any] = {
     "read_overflow_mode": "throw",
     "timeout_overflow_mode": "throw",
 }
+
+
+BREAK_S = 1.0
+"""After no answer, how long storage is not asked again: a queue of questions would each wait for
+the same timeout."""
 
 
 class Reader:
@@ -38,6 +44,7 @@ class Reader:
         memory_bytes_max: int = 0,
         read_rows_max: int = 0,
         result_rows_max: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """connect: makes a client, called once for each of `clients`, when first needed. The
         limits are of one query, with 0 for none; waiting_max: queries that wait for a client."""
@@ -56,6 +63,8 @@ class Reader:
         self._queries_max = clients + waiting_max
         self._made: list[Client] = []
         self._running: set[str] = set()
+        self._clock = clock
+        self._broken_until_s = float("-inf")
 
     async def query(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """The rows of `sql`, whose `{name:Type}` places are bound to `parameters`.
@@ -107,6 +116,16 @@ class Reader:
         return [name for (name,) in rows]
 
     def _query(self, sql: str, parameters: dict[str, Any], tag: str) -> Sequence[Sequence[Any]]:
+        if self._clock() < self._broken_until_s:
+            raise UnavailableError("Storage did not answer a moment ago")
+        try:
+            return self._ask(sql, parameters, tag)
+        except StorageError as error:
+            if error.code is None:
+                self._broken_until_s = self._clock() + BREAK_S
+            raise
+
+    def _ask(self, sql: str, parameters: dict[str, Any], tag: str) -> Sequence[Sequence[Any]]:
         try:
             client = self._free.get_nowait()
         except Empty:

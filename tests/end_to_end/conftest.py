@@ -12,8 +12,6 @@ import pytest
 
 from bench.service import Service, free_port
 
-MODES = ("embedded", "server")
-
 
 @contextmanager
 def fake_clickhouse(data_dir: Path, port: int | None = None) -> Iterator[str]:
@@ -35,7 +33,7 @@ def fake_clickhouse(data_dir: Path, port: int | None = None) -> Iterator[str]:
         process.wait(30)
 
 
-@pytest.fixture(scope="session", params=MODES)
+@pytest.fixture(scope="session")
 def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -16,6 +16,8 @@ from tests.end_to_end.api import event, post
 from tests.faults.harness import wait_until
 
 BATCH = {"events": [event("a")] * 10}
+# Two workers are the harder case, and storage has no part in it.
+SERVICE_MODES = ("server",)
 
 
 def command(data_dir: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:

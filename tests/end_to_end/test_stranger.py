@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -24,6 +25,8 @@ BEGINNINGS = (b"", b"POST /ev", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
 """Silence from the start, within the headers, and after a request."""
 RSS_GROWTH_MAX = 150 * MIB
 GIB_OF_ZEROS = 1024
+# What a stranger meets is the same whatever storage there is.
+SERVICE_MODES = ("embedded",)
 
 
 @contextmanager
@@ -62,6 +65,7 @@ def flat_memory(service: Service) -> Iterator[None]:
     assert service.rss_bytes() - before < RSS_GROWTH_MAX
 
 
+@cache
 def bomb(encoding: str, mebibytes: int) -> bytes:
     if encoding == "zstd":
         compressor = zstd.ZstdCompressor()
@@ -78,7 +82,7 @@ def test_a_gibibyte_in_a_small_body_is_not_unpacked(service: Service, encoding: 
     body = bomb(encoding, GIB_OF_ZEROS)
     assert len(body) < 2 * MIB
     with good_traffic(service, f"beside_{encoding}"), flat_memory(service):
-        for _ in range(5):
+        for _ in range(3):
             started_s = time.monotonic()
             reply = post(service, "/events/batch", body=body, Content_Encoding=encoding)
             assert reply.status == 413
@@ -193,7 +197,8 @@ PARAMETERS = [
 def test_nothing_is_injected_through_any_parameter(service: Service, question: str) -> None:
     post(service, "/events", event("guarded", id="guarded"))
     for parameter in PARAMETERS:
-        for text in INJECTIONS:
+        # All of them in the largest question, some in the others, which share its parts.
+        for text in INJECTIONS if question == "metrics" else INJECTIONS[::3]:
             pairs = [(parameter, text)]
             pairs += [("event_name", "guarded")] if parameter != "event_name" else []
             path = f"/events/{question}".rstrip("/") + "?" + urlencode(pairs)
