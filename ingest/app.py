@@ -33,7 +33,7 @@ from ingest.settings import Settings
 from ingest.warmup import Warmup
 from metrics_api import errors as query_errors
 from metrics_api.answers import Answers
-from metrics_api.cache import Cache, MemoryCache, RedisCache
+from metrics_api.cache import Cache, MemoryCache
 from metrics_api.disconnect import CancelOnDisconnect
 from metrics_api.instruments import QueryInstruments
 from metrics_api.openapi import metrics_paths, recent_operation
@@ -181,6 +181,8 @@ def _query_parts(
     instruments = QueryInstruments(registry)
     cache: Cache = MemoryCache(bytes_max=settings.cache.bytes)
     if settings.redis_url is not None:
+        from metrics_api.redis_cache import RedisCache
+
         # Services that ask the same storage may share answers, others must not.
         dsn = settings.clickhouse_url or embedded_dsn(settings.data_dir)
         cache = RedisCache(

@@ -9,24 +9,15 @@ from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Literal
 
-import structlog
 from falcon.asgi import Request, Response
 from limits import RateLimitItem, parse_many
-from limits.aio.storage import RedisStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter as SharedLimiter
 from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter as OwnLimiter
-from redis.exceptions import RedisError
+from limits.strategies import SlidingWindowCounterRateLimiter
 
 from ingest.auth import of_whom
 from ingest.errors import RateLimitError, TooLargeError
 
 Kind = Literal["requests", "events", "failures"]
-TIMEOUT_S = 0.25
-PAUSE_S = 1.0
-"""Between attempts at a Redis that does not answer."""
-
-log = structlog.get_logger()
 
 
 class RateLimits:
@@ -35,18 +26,12 @@ class RateLimits:
         otherwise; '' for no limit. Raises ValueError."""
         self._rates = {kind: parse_rates(text) for kind, text in rates.items()}
         self._parsed: dict[str, list[RateLimitItem]] = {}
-        self._own = OwnLimiter(MemoryStorage())
-        self._shared: SharedLimiter | None = None
+        self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._shared = None
         if redis_url is not None:
-            url = redis_url.replace("unix://", "redis+unix://")
-            options: dict[str, Any] = {
-                "socket_timeout": TIMEOUT_S,
-                "socket_connect_timeout": TIMEOUT_S,
-                "retry": None,
-            }
-            storage = RedisStorage(f"async+{url}", implementation="redispy", **options)
-            self._shared = SharedLimiter(storage)
-        self._paused_until_s = 0.0
+            from ingest.shared_windows import SharedWindows
+
+            self._shared = SharedWindows(redis_url)
 
     async def take(self, kind: Kind, req: Request, resp: Response, cost: int = 1) -> None:
         """Count `cost` of `kind` for who asks, and say on the reply what is left.
@@ -61,56 +46,43 @@ class RateLimits:
         if not items:
             return
         who = f"{kind}:{key.id if key is not None else _address(req.remote_addr)}"
-        least: tuple[int, RateLimitItem, float] | None = None
+        nearest: tuple[int, RateLimitItem, int] | None = None
         for item in items:
             if cost > item.amount:
                 raise TooLargeError(
                     f"No more than {item.amount} {kind} at once are allowed: send smaller requests"
                 )
-            is_taken = await self._hit(item, who, cost)
-            reset_s, remaining = await self._window(item, who)
-            left_s = max(0.0, reset_s - time.time())
-            if least is None or not is_taken or remaining < least[0]:
-                least = (remaining if is_taken else 0, item, left_s)
+            is_taken, ends_s, left = await self._take(item, who, cost)
+            wait_s = max(1, round(ends_s - time.time()))
+            if nearest is None or left < nearest[0] or not is_taken:
+                nearest = (left, item, wait_s)
+            _tell(resp, *nearest)
             if not is_taken:
-                break
-        assert least is not None
-        remaining, item, left_s = least
-        resp.set_headers(
-            {
-                "RateLimit-Limit": str(item.amount),
-                "RateLimit-Remaining": str(remaining),
-                "RateLimit-Reset": str(max(1, round(left_s))),
-            }
-        )
-        if not is_taken:
-            raise RateLimitError(f"More {kind} than {item}: slow down", max(1, round(left_s)))
+                raise RateLimitError(f"More {kind} than {item}: slow down", wait_s)
 
     def _items(self, text: str) -> list[RateLimitItem]:
         if text not in self._parsed:
             self._parsed[text] = parse_rates(text)
         return self._parsed[text]
 
-    async def _hit(self, item: RateLimitItem, who: str, cost: int) -> bool:
-        if self._shared is not None and time.monotonic() >= self._paused_until_s:
-            try:
-                return await self._shared.hit(item, who, cost=cost)
-            except (RedisError, OSError, TimeoutError) as error:
-                self._pause(error)
-        return self._own.hit(item, who, cost=cost)
+    async def _take(self, item: RateLimitItem, who: str, cost: int) -> tuple[bool, float, int]:
+        shared = None
+        if self._shared is not None:
+            shared = await self._shared.take(item, who, cost)
+        if shared is not None:
+            return shared
+        is_taken = self._own.hit(item, who, cost=cost)
+        return (is_taken, *self._own.get_window_stats(item, who))
 
-    async def _window(self, item: RateLimitItem, who: str) -> tuple[float, int]:
-        if self._shared is not None and time.monotonic() >= self._paused_until_s:
-            try:
-                return await self._shared.get_window_stats(item, who)
-            except (RedisError, OSError, TimeoutError) as error:
-                self._pause(error)
-        return self._own.get_window_stats(item, who)
 
-    def _pause(self, error: Exception) -> None:
-        if self._paused_until_s == 0:
-            log.warning("rate limits: Redis does not answer", error=type(error).__name__)
-        self._paused_until_s = time.monotonic() + PAUSE_S
+def _tell(resp: Response, left: int, item: RateLimitItem, wait_s: int) -> None:
+    resp.set_headers(
+        {
+            "RateLimit-Limit": str(item.amount),
+            "RateLimit-Remaining": str(left),
+            "RateLimit-Reset": str(wait_s),
+        }
+    )
 
 
 class RequestLimits:

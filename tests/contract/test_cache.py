@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from metrics_api.cache import PAUSE_S, TIMEOUT_S, Cache, MemoryCache, RedisCache, Reply
+from metrics_api.cache import Cache, MemoryCache, Reply
+from metrics_api.redis_cache import PAUSE_S, TIMEOUT_S, RedisCache
 from tests.contract.redis_server import RedisServer, running_redis
 
 Make = Callable[[], Cache]
