@@ -136,9 +136,11 @@ def _requests(
         mark = f"{prefix}-{number}-".encode()
         for template in templates:
             body = template.replace(b'{"id":"', b'{"id":"' + mark)
-            for field in (b'"user_pseudo_id":"', b'"user_id":"'):
-                body = body.replace(field, field + mark)
-            yield post("/events/batch", _later(body, day) if day else body, host=HOST)
+            if day:
+                for field in (b'"user_pseudo_id":"', b'"user_id":"'):
+                    body = body.replace(field, field + mark)
+                body = _later(body, day)
+            yield post("/events/batch", body, host=HOST)
 
 
 def _later(body: bytes, days: int) -> bytes:
