@@ -80,16 +80,19 @@ def main(
         with running_service(where, environment=environment) as service:
             _build(service, events)
             _wait_until_quiet(service)
-            alone = _measure(service, times)
+            alone = _measure(service, list(QUESTIONS), times)
             with _posting(service, rate):
-                busy = _measure(service, times)
+                busy = _measure(service, [n for n, (_, _, ms) in QUESTIONS.items() if ms], times)
     print(f"{'median of ' + str(times):34} {'alone ms':>10} {'posting ms':>10} {'ratio':>6}")
     slow = []
     for label, (_, _, bound_ms) in QUESTIONS.items():
-        ratio = busy[label] / alone[label]
-        print(f"{label:34} {alone[label]:10.1f} {busy[label]:10.1f} {ratio:6.2f}")
-        if bound_ms and (alone[label] > bound_ms or ratio > 2):
-            slow.append(label)
+        print(f"{label:34} {alone[label]:10.1f}", end="")
+        if bound_ms:
+            ratio = busy[label] / alone[label]
+            print(f" {busy[label]:10.1f} {ratio:6.2f}", end="")
+            if alone[label] > bound_ms or ratio > 2:
+                slow.append(label)
+        print()
     if slow:
         print(f"too slow: {', '.join(slow)}")
     raise typer.Exit(1 if slow else 0)
@@ -150,11 +153,12 @@ def _later(body: bytes, days: int) -> bytes:
     return re.sub(rb'timestamp":(\d{13})', shifted, body)
 
 
-def _measure(service: Service, times: int) -> dict[str, float]:
+def _measure(service: Service, labels: list[str], times: int) -> dict[str, float]:
     """The medians in ms, by question; asked in turns, after one turn to warm up."""
-    taken: dict[str, list[float]] = {label: [] for label in QUESTIONS}
+    taken: dict[str, list[float]] = {label: [] for label in labels}
     for _ in range(times + 1):
-        for label, (path, parameters, _) in QUESTIONS.items():
+        for label in labels:
+            path, parameters, _ = QUESTIONS[label]
             started_s = time.perf_counter()
             _ask(service, path, parameters)
             taken[label].append((time.perf_counter() - started_s) * 1000)
