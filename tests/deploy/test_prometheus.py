@@ -23,8 +23,15 @@ DASHBOARD = DEPLOY / "grafana" / "dashboards" / "event-stream.json"
 
 class Prometheus:
     def __init__(self, port: int) -> None:
+        self._ready_url = f"http://127.0.0.1:{port}/-/ready"
         self._url = f"http://127.0.0.1:{port}/api/v1/query"
         self._http = urllib3.PoolManager(retries=False, timeout=10)
+
+    def is_ready(self) -> bool:
+        try:
+            return self._http.request("GET", self._ready_url).status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         reply = self._http.request("GET", self._url, fields={"query": expression})
@@ -34,10 +41,7 @@ class Prometheus:
 
     def value(self, expression: str) -> float:
         """Of the one series there is; -1 when there is none yet."""
-        try:
-            found = self.query(expression)
-        except urllib3.exceptions.HTTPError:
-            return -1
+        found = self.query(expression)
         return float(found[0]["value"][1]) if found else -1
 
 
@@ -75,6 +79,7 @@ def scraped(
     service = new_service(EVENT_STREAM_KEYS__FILE=str(directory / "keys.json"))
     service.start()
     with prometheus(service, key, directory) as server:
+        wait_until(server.is_ready)
         wait_until(lambda: server.value("up") == 1)
         for number in range(40):
             service.http.clear()  # connections stay with a worker, so make new ones

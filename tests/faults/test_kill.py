@@ -44,6 +44,21 @@ def service_on(
     return Service(data_dir, *arguments, environment=environment, module=module)
 
 
+def tear_the_logs(data_dir: Path, rng: random.Random) -> None:
+    """What a write leaves that no sync has confirmed, at the end of the file written last: zeros,
+    anything, or the beginning of a record with flipped bits."""
+    for directory in (data_dir / "wal").iterdir():
+        segments = sorted(directory.glob("*.wal"))
+        if not segments or not segments[-1].stat().st_size:
+            continue
+        length = rng.randint(1, 200)  # no whole record is so short
+        begun = bytearray(segments[-1].read_bytes()[:length])
+        for _ in range(rng.randint(1, 8)):
+            begun[rng.randrange(len(begun))] ^= 1 << rng.randrange(8)
+        with segments[-1].open("ab") as file:
+            file.write(rng.choice([bytes(length), rng.randbytes(length), bytes(begun)]))
+
+
 def test_kills_at_random_moments_under_load(storage: tuple[Path, str | None]) -> None:
     data_dir, url = storage
     seed = random.randrange(10**6)
@@ -51,10 +66,12 @@ def test_kills_at_random_moments_under_load(storage: tuple[Path, str | None]) ->
     rng = random.Random(seed)
     service = service_on(data_dir, url)
     service.start()
-    with Load(service, seed=seed, repeats=3) as load:
-        for _ in range(KILLS):
+    with Load(service, seed=seed, repeats=5) as load:
+        for number in range(KILLS):
             time.sleep(rng.uniform(0.05, 1.5))
             service.kill()
+            if number % 2:
+                tear_the_logs(data_dir, rng)
             started_s = time.monotonic()
             service.start()
             assert time.monotonic() - started_s < READY_S_MAX
