@@ -24,7 +24,10 @@ from tests.contract.plain import Ask
 from tests.contract.test_storage import RECEIVED_US, table
 
 NOW_US = RECEIVED_US * 2
-DATASETS = 8
+DATASETS, ASKED = 8, 145
+"""Metrics questions of each set of events, and four times as many as of each other kind: 2,024."""
+# A server is the same engine behind HTTP, and would have the same answers.
+pytestmark = pytest.mark.parametrize("dsn", ["embedded"], indirect=True, scope="session")
 NAMES = ["buy", "view", "it's \\ {a:String} 100%", "日本"]
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe", "America/St_Johns"]
 # Around the end of summer time in Berlin, and in Lord Howe, where the clock moves half an hour.
@@ -142,12 +145,6 @@ def store(
     return [{**event, "at": datetime.fromisoformat(event["date"])} for event in events]
 
 
-def asked(client: Client) -> int:
-    """Metrics questions of one set of events, and four times as many as of each other kind; a
-    server is asked few, for it is the same engine behind HTTP. 2,016 questions in all."""
-    return 136 if "chdb" in client.uri else 8
-
-
 def answered(client: Client, plan: Plan) -> Answer:
     settings = {"do_not_merge_across_partitions_select_final": 1}
     return plan.answer(
@@ -192,7 +189,7 @@ def test_metrics_are_what_plain_python_counts(connected: Callable[[], Client], s
     start = STARTS[seed % len(STARTS)]
     events = store(connected, rng, start)
     client = connected()
-    for _ in range(asked(client)):
+    for _ in range(ASKED):
         ask = random_ask(rng, start)
         plan = plan_metrics(Parameters(urlencode(ask.pairs())), NOW_US)
         found = comparable(answered(client, plan).document, ask.groups)
@@ -205,7 +202,7 @@ def test_rollups_are_what_plain_python_counts(connected: Callable[[], Client], s
     start = STARTS[seed % len(STARTS)]
     events = store(connected, rng, start, sizes=(30, 100))  # few enough for sketches to be exact
     client = connected()
-    for _ in range(asked(client) // 4):
+    for _ in range(ASKED // 4):
         ask = random_ask(rng, start)
         ask.tz, ask.measures, ask.order, ask.approximate = "UTC", [], "total_count", True
         ask.filters = [("channel", "!=", ["tv"])] if rng.random() < 0.3 else []
@@ -222,7 +219,7 @@ def test_funnels_are_what_plain_python_finds(connected: Callable[[], Client], se
     rng = random.Random(seed)
     events = store(connected, rng, STARTS[seed % len(STARTS)])
     client = connected()
-    for _ in range(asked(client) // 4):
+    for _ in range(ASKED // 4):
         steps = [rng.choice(NAMES) for _ in range(rng.choice((2, 3)))]
         window = timedelta(hours=rng.choice((1, 5, 48)))
         group = rng.choice([None, "os", "channel"])
@@ -247,7 +244,7 @@ def test_retention_is_what_plain_python_finds(connected: Callable[[], Client], s
     start = STARTS[seed % len(STARTS)]
     events = store(connected, rng, start)
     client = connected()
-    for _ in range(asked(client) // 4):
+    for _ in range(ASKED // 4):
         names = [rng.choice([None, *NAMES]) for _ in range(2)]
         unit, tz = rng.choice(["day", "week", "month"]), rng.choice(ZONES)
         pairs = [("from", "2024-01-01T00:00:00Z"), ("period", unit), ("tz", tz), ("periods", "10")]

@@ -10,6 +10,8 @@ import pytest
 from bench.service import HOST, Service
 from tests.end_to_end.api import count, event, post
 
+# What a stranger meets is the same whatever storage there is.
+SERVICE_MODES = ("embedded",)
 HEAD = b"POST /events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 

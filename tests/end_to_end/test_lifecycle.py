@@ -16,6 +16,7 @@ import urllib3
 from bench.service import Service, free_port, running_service
 from tests.end_to_end.api import count, event, metrics, post
 from tests.end_to_end.conftest import fake_clickhouse
+from tests.faults.harness import wait_until
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -161,6 +162,13 @@ def test_workers_end_when_their_parent_is_killed(new_service: Callable[..., Serv
     assert service.stop() == 0
 
 
+def lives(service: Service) -> bool:
+    try:
+        return service.request("GET", "/livez").status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
 def test_a_service_without_its_server_takes_events_and_stores_them_when_it_comes(
     tmp_path: Path,
 ) -> None:
@@ -169,8 +177,8 @@ def test_a_service_without_its_server_takes_events_and_stores_them_when_it_comes
     port = int(url.rpartition(":")[2])
     service = Service(tmp_path / "data", "--clickhouse-url", url)
     with pytest.raises(RuntimeError, match="not ready"):
-        service.start(wait_s=8)
-    assert service.request("GET", "/livez").status == 200
+        service.start(wait_s=1)
+    wait_until(lambda: lives(service))
     ready = service.request("GET", "/readyz")
     assert (ready.status, ready.json()["checks"]["storage"]) == (503, "failed")
     assert service.request("GET", "/events/metrics?event_name=late").status == 503
