@@ -3,7 +3,7 @@
 from functools import partial
 
 from metrics_api.dimensions import PARAM_PREFIXES
-from metrics_api.params import LIMIT_DEFAULT, LIMIT_MAX, Selection, parse_selection, without_items
+from metrics_api.params import LIMIT_DEFAULT, LIMIT_MAX, Selection, parse_selection
 from metrics_api.query_string import Parameters
 from metrics_api.question import Answer, Plan, Rows
 from metrics_api.selection import select_rows
@@ -19,7 +19,7 @@ SCOPES = {"event": "event_params", "user": "user_params"}
 def plan_names(parameters: Parameters, now_us: int) -> Plan:
     """Raises ParameterError."""
     limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or LIMIT_DEFAULT
-    selection = without_items(parse_selection(parameters, now_us=now_us))
+    selection = parse_selection(parameters, now_us=now_us)
     return Plan(
         [names_sql(selection, limit)], partial(_answer_names, selection), selection.range.is_open
     )
@@ -56,7 +56,7 @@ def plan_properties(parameters: Parameters, now_us: int) -> Plan:
     """Raises ParameterError."""
     scope = parameters.choice("scope", tuple(SCOPES)) or "event"
     limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or LIMIT_DEFAULT
-    selection = without_items(parse_selection(parameters, now_us=now_us))
+    selection = parse_selection(parameters, now_us=now_us)
     return Plan(
         [properties_sql(selection, SCOPES[scope], limit)],
         partial(_answer_properties, selection, scope),

@@ -14,7 +14,6 @@ from metrics_api.params import (
     parse_groups,
     parse_selection,
     refuse_items,
-    without_items,
 )
 from metrics_api.query_string import Parameters
 from metrics_api.question import Answer, Plan, Rows
@@ -73,7 +72,7 @@ def parse_funnel(parameters: Parameters, *, now_us: int) -> Funnel:
             "Query parameter group_by: a funnel takes one dimension, no time and no item"
         )
     limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or GROUPS_DEFAULT
-    selection = without_items(parse_selection(parameters, now_us=now_us))
+    selection = parse_selection(parameters, now_us=now_us)
     if selection.names:
         raise ParameterError("Query parameter event_name: a funnel has its steps instead")
     names = tuple(dict.fromkeys(step.name for step in steps))

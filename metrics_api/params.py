@@ -99,7 +99,7 @@ def parse_top(parameters: Parameters, *, now_us: int) -> Query:
     order, descending = parse_order(parameters, measures, "-total_count")
     approximate = parameters.flag("approximate")
     return Query(
-        parse_selection(parameters, now_us=now_us),
+        parse_selection(parameters, now_us=now_us, has_items=True),
         (dimension,),
         measures=measures,
         order=order,
@@ -148,26 +148,24 @@ def parse_order(
     return order, text.startswith("-")
 
 
-def parse_selection(parameters: Parameters, *, now_us: int) -> Selection:
+def parse_selection(parameters: Parameters, *, now_us: int, has_items: bool = False) -> Selection:
     """What every other question has: `event_name` for some events alone, a range, filters.
 
-    To be called last, for what no one took is a filter. Raises ParameterError.
+    has_items: whether these may be of items. To be called last, for what no one took is a filter.
+    Raises ParameterError.
     """
     parameters.choice("consistency", CONSISTENCIES)
     names = tuple(parameters.many("event_name"))
     parsed = parse_range(parameters, now_us=now_us)
-    return Selection(names, parsed, filters_of(parameters))
+    filters = filters_of(parameters)
+    if not has_items:
+        refuse_items(filters)
+    return Selection(names, parsed, filters)
 
 
 def filters_of(parameters: Parameters) -> tuple[Filter, ...]:
     """What no one took. Raises ParameterError."""
     return parse_filters(parameters.left(), parameters.known)
-
-
-def without_items(selection: Selection) -> Selection:
-    """`selection`, unless it filters by items. Raises ParameterError."""
-    refuse_items(selection.filters)
-    return selection
 
 
 def refuse_items(filters: tuple[Filter, ...]) -> None:

@@ -46,13 +46,6 @@ class Parameters:
             raise ParameterError(f"Query parameter {name} must be given once")
         return values[0] if values else None
 
-    def required(self, name: str) -> str:
-        """Raises ParameterError when it is not there."""
-        value = self.one(name)
-        if value is None:
-            raise ParameterError(f"Query parameter {name} is required")
-        return value
-
     def choice(self, name: str, choices: Sequence[Choice]) -> Choice | None:
         """Raises ParameterError when it is none of `choices`."""
         value = self.one(name)

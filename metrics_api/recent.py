@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 
 from metrics_api.errors import ParameterError
-from metrics_api.params import Selection, parse_selection, without_items
+from metrics_api.params import Selection, parse_selection
 from metrics_api.query_string import Parameters
 from metrics_api.question import Answer, Kind, Plan, Question, Rows
 from metrics_api.selection import select_rows
@@ -66,7 +66,7 @@ def parse_recent(parameters: Parameters, *, now_us: int) -> Recent:
     limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or LIMIT_DEFAULT
     cursor = parameters.one("cursor")
     after = _place(cursor) if cursor is not None else None
-    return Recent(without_items(parse_selection(parameters, now_us=now_us)), ids, limit, after)
+    return Recent(parse_selection(parameters, now_us=now_us), ids, limit, after)
 
 
 def _place(cursor: str) -> Place:
@@ -99,7 +99,7 @@ def recent_sql(recent: Recent, schema: pa.Schema) -> Statement:
         conditions.append(f"id IN {bindings.texts(recent.ids)}")
     if recent.after is not None:
         after = recent.after
-        time = f"fromUnixTimestamp64Micro({bindings.integer(after.time_us)}, 'UTC')"
+        time = bindings.instant(after.time_us)
         place = f"({time}, {bindings.text(after.id)}, {bindings.text(after.name)})"
         conditions.append(f"(event_time, id, name) < {place}")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 from metrics_api.errors import ParameterError
-from metrics_api.params import Selection, parse_selection, without_items
+from metrics_api.params import Selection, parse_selection
 from metrics_api.query_string import Parameters
 from metrics_api.question import Answer, Plan, Rows
 from metrics_api.selection import select_rows
@@ -48,7 +48,7 @@ def parse_retention(parameters: Parameters, *, now_us: int) -> Retention:
     first, back = parameters.one("first_event"), parameters.one("return_event")
     period = parameters.choice("period", PERIODS) or "day"
     periods = parameters.integer("periods", low=1, high=PERIODS_MAX) or PERIODS_DEFAULT
-    selection = without_items(parse_selection(parameters, now_us=now_us))
+    selection = parse_selection(parameters, now_us=now_us)
     if selection.names:
         raise ParameterError(
             "Query parameter event_name: retention has first_event and return_event instead"
@@ -97,9 +97,10 @@ def _answer(retention: Retention, answers: list[Rows]) -> Answer:
     cohorts: dict[int, list[int]] = {}
     for began, later, users in answers[0]:
         cohorts.setdefault(began, [0] * retention.periods)[later] = users
+    ordered = sorted(cohorts.items())
     rows = [
         [_period(retention.period, began), later, users]
-        for began, counts in sorted(cohorts.items())
+        for began, counts in ordered
         for later, users in enumerate(counts)
     ]
     document: dict[str, Any] = {
@@ -107,7 +108,7 @@ def _answer(retention: Retention, answers: list[Rows]) -> Answer:
         "period": retention.period,
         "cohorts": [
             {"cohort": _period(retention.period, began), "users": counts[0], "retained": counts}
-            for began, counts in sorted(cohorts.items())
+            for began, counts in ordered
         ],
     }
     return Answer(document, {"cohort": "text", "later": "integer", "users": "integer"}, rows)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from metrics_api.params import Query, Selection
-from metrics_api.selection import TIME_MAX_US, within
+from metrics_api.selection import TIME_MAX_US, named_and_filtered, within
 from metrics_api.statement import Bindings
 from metrics_api.times import UTC_NAME, Instant, Range
 from storage.rollups import MERGED, ROLLUPS, STATES, STATES_BY
@@ -67,23 +67,15 @@ def _parts(
 def _from_rollup(
     table: str, selection: Selection, bindings: Bindings, first_us: int, end_us: int
 ) -> str:
-    conditions = _conditions(selection, bindings)
+    conditions = named_and_filtered(selection, bindings)
     for operator, us in ((">=", first_us), ("<", end_us)):
-        bound = f"fromUnixTimestamp64Micro({bindings.integer(us)}, 'UTC')"
-        conditions.append(f"time {operator} {bound}")
+        conditions.append(f"time {operator} {bindings.instant(us)}")
     return f"SELECT * FROM {table} WHERE {' AND '.join(conditions)}"
 
 
 def _from_events(selection: Selection, bindings: Bindings, first_us: int, end_us: int) -> str:
     bounds = Range(Instant(first_us, ""), Instant(end_us - 1, ""), is_open=False)
-    conditions = _conditions(selection, bindings) + within(bounds, bindings)
+    conditions = named_and_filtered(selection, bindings) + within(bounds, bindings)
     # No FINAL: a copy of an event adds nothing to its state.
     where = " AND ".join(conditions)
     return f"SELECT {STATES} FROM {EVENTS_TABLE} WHERE {where} GROUP BY {STATES_BY}"
-
-
-def _conditions(selection: Selection, bindings: Bindings) -> list[str]:
-    conditions = [filter_.condition(bindings) for filter_ in selection.filters]
-    if selection.names:
-        conditions.append(f"name IN {bindings.texts(selection.names)}")
-    return conditions

@@ -28,15 +28,19 @@ def select_rows(
     A month is the same in every copy of an event, so FINAL need not look across months: the
     settings of every query say so.
     """
-    conditions = []
-    if selection.names:
-        # As a list of one, too: `=` and IN of a constant use the sort key alike.
-        conditions.append(f"name IN {bindings.texts(selection.names)}")
-    conditions += within(selection.range, bindings)
-    conditions += [filter_.condition(bindings) for filter_ in selection.filters]
+    conditions = within(selection.range, bindings) + named_and_filtered(selection, bindings)
     join = f" LEFT ARRAY JOIN {_ITEM_JOIN}" if items else ""
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT {columns}, user_hash FROM {EVENTS_TABLE} FINAL{join}{where}"
+
+
+def named_and_filtered(selection: Selection, bindings: Bindings) -> list[str]:
+    """All that a selection says but its range."""
+    conditions = [filter_.condition(bindings) for filter_ in selection.filters]
+    if selection.names:
+        # As a list of one, too: `=` and IN of a constant use the sort key alike.
+        conditions.append(f"name IN {bindings.texts(selection.names)}")
+    return conditions
 
 
 def within(bounds: Range, bindings: Bindings) -> list[str]:
@@ -53,7 +57,7 @@ def within(bounds: Range, bindings: Bindings) -> list[str]:
 
 
 def _bound(operator: str, us: int, bindings: Bindings) -> list[str]:
-    bound = f"fromUnixTimestamp64Micro({bindings.integer(us)}, 'UTC')"
+    bound = bindings.instant(us)
     return [
         f"event_time {operator} {bound}",
         f"(key_time {operator} {bound} OR key_time = {_EPOCH})",

@@ -36,5 +36,9 @@ class Bindings:
     def unsigned(self, value: int) -> str:
         return self._bind(value, "UInt64")
 
+    def instant(self, us: int) -> str:
+        """us: µs since 1970."""
+        return f"fromUnixTimestamp64Micro({self.integer(us)}, 'UTC')"
+
     def number(self, value: float) -> str:
         return self._bind(value, "Float64")

@@ -8,15 +8,14 @@ from storage.placement import Placement
 from storage.schema import EVENTS_TABLE, ONE_SERVER
 
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
-ROLLUPS = ((DAY_US, "events_daily"), (HOUR_US, "events_hourly"))
+_HOURLY, _DAILY = "events_hourly", "events_daily"
+ROLLUPS = ((DAY_US, _DAILY), (HOUR_US, _HOURLY))
 """What each row is about, in µs, and the table; the longest first."""
 PRECISION = 13
 """Of HyperLogLog: 2^13 registers, a standard error of 1.04 / sqrt(2^13) = 1.15 % (Flajolet et al.,
 HyperLogLog, 2007)."""
 
-_HOURLY, _DAILY = "events_hourly", "events_daily"
 _SKETCH = f"uniqCombined64{{suffix}}({PRECISION})"
-_KEYS = "name, channel_type, time"
 
 
 def _floor(column: str, us: int) -> str:
@@ -30,7 +29,7 @@ STATES = (
     f" {_SKETCH.format(suffix='StateIf')}(user_hash, user_hash != 0) AS users"
 )
 """Columns of a rollup, made of events; to be grouped by STATES_BY."""
-STATES_BY = _KEYS
+STATES_BY = "name, channel_type, time"
 MERGED = {name: f"{_SKETCH.format(suffix='Merge')}({name})" for name in ("events", "users")}
 """What the states of several rows come to."""
 
@@ -43,10 +42,10 @@ def rollup_ddl(placement: Placement = ONE_SERVER) -> tuple[str, ...]:
     merged = ", ".join(f"{_SKETCH.format(suffix='MergeState')}({n}) AS {n}" for n in MERGED)
     events, hourly, daily = map(placement.local, (EVENTS_TABLE, _HOURLY, _DAILY))
     on = placement.on_cluster
-    hours = f"SELECT {STATES} FROM {events} GROUP BY {STATES_BY}"
+    hours = f"SELECT {STATES} FROM {{table}} GROUP BY {STATES_BY}"
     days = (
         f"SELECT name, channel_type, {_floor('hours.time', DAY_US)} AS time, {merged}"
-        f" FROM {hourly} AS hours GROUP BY {_KEYS}"
+        f" FROM {hourly} AS hours GROUP BY {STATES_BY}"
     )
     return (
         _table_ddl(hourly, placement),
@@ -54,13 +53,14 @@ def rollup_ddl(placement: Placement = ONE_SERVER) -> tuple[str, ...]:
         *placement.distributed_ddl(_HOURLY, "rand()"),
         *placement.distributed_ddl(_DAILY, "rand()"),
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_DAILY}_view{on} TO {daily} AS {days}",
-        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_HOURLY}_view{on} TO {hourly} AS {hours}",
-        f"INSERT INTO {_HOURLY} {hours.replace(f'FROM {events}', f'FROM {EVENTS_TABLE}')}",
+        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_HOURLY}_view{on} TO {hourly} AS "
+        + hours.format(table=events),
+        f"INSERT INTO {_HOURLY} {hours.format(table=EVENTS_TABLE)}",
     )
 
 
 def _table_ddl(name: str, placement: Placement) -> str:
-    sketch = f"uniqCombined64({PRECISION})"
+    sketch = _SKETCH.format(suffix="")
     return (
         f"CREATE TABLE IF NOT EXISTS {name}{placement.on_cluster}\n(\n"
         "    name LowCardinality(String),\n"
