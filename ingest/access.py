@@ -5,26 +5,25 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from ingest.auth import Authentication, presented
-from ingest.keys import KeyRing, Scope, keys_path
+from ingest.auth import Authentication, recognize
+from ingest.docs import DOCUMENT_PATH, PREFIX
+from ingest.keys import Key, KeyRing, Scope, keys_path
 from ingest.rate_limits import RateLimits, RequestLimits
 from ingest.settings import Settings
 
-SCOPES: dict[str, dict[str, Scope]] = {
-    "/events": {"POST": "ingest", "GET": "query"},
-    "/events/batch": {"POST": "ingest"},
-    "/events/metrics": {"GET": "query"},
-    "/events/top": {"GET": "query"},
-    "/events/funnel": {"GET": "query"},
-    "/events/retention": {"GET": "query"},
-    "/events/names": {"GET": "query"},
-    "/events/properties": {"GET": "query"},
-    "/metrics": {"GET": "admin"},
-    "/debug/ledger": {"GET": "admin"},
-}
-"""What a key needs for what; the rest, health and documentation, is for everyone."""
+_OPEN = frozenset({"livez", "readyz", DOCUMENT_PATH.strip("/"), PREFIX.strip("/")})
 
-_HEADERS = {
+
+def scope_for(route: str, method: str) -> Scope | None:
+    """What a key needs for a route: events are sent and asked for below /events, health and
+    documentation are for everyone, and all else is for operators."""
+    first = route.removeprefix("/v1").strip("/").partition("/")[0]
+    if first == "events":
+        return "ingest" if method == "POST" else "query"
+    return None if first in _OPEN else "admin"
+
+
+SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -41,7 +40,7 @@ class SecurityHeaders:
     async def process_response(
         self, req: Request, resp: Response, resource: object, req_succeeded: bool
     ) -> None:
-        resp.set_headers(_HEADERS)
+        resp.set_headers(SECURITY_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +51,15 @@ class Access:
     limits: RateLimits
     middleware: list[Any]
 
-    def may_send(self, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Whether the body of a request with these headers is worth reading."""
-        return not self.keys.required or self.keys.find(presented(headers)) is not None
+    def may_send(self, scope: dict[str, Any]) -> bool:
+        """Whether the body of the request of this ASGI scope is worth reading."""
+        return not self.keys.required or recognize(self.keys, scope) is not None
+
+    def is_welcome(self, key: Key | None) -> bool:
+        """Whether events are taken from who has this key, from anywhere and without a limit."""
+        if self.keys.required and (key is None or "ingest" not in key.scopes or key.origins):
+            return False
+        return self.limits.has_none(key)
 
 
 def build_access(settings: Settings) -> Access:
@@ -69,5 +74,5 @@ def build_access(settings: Settings) -> Access:
     async def failed(req: Request, resp: Response) -> None:
         await limits.take("failures", req, resp)
 
-    middleware = [SecurityHeaders(), Authentication(keys, SCOPES, failed), RequestLimits(limits)]
+    middleware = [SecurityHeaders(), Authentication(keys, scope_for, failed), RequestLimits(limits)]
     return Access(keys, limits, middleware)

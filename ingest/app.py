@@ -10,13 +10,15 @@ from falcon.asgi import Request, Response
 from prometheus_client import CollectorRegistry, generate_latest
 
 from ingest import http_errors
-from ingest.access import build_access
+from ingest.access import SECURITY_HEADERS, build_access
 from ingest.body import AsgiApp, BodyErrors, BodyGuard
 from ingest.clock import Clock
 from ingest.columns import TABLE_SCHEMA
+from ingest.direct import DirectEvents
 from ingest.docs import STATIC_DIR, STATIC_PATH, docs_routes
 from ingest.fill import FillHeader
 from ingest.freshness import LocalFreshness, ServiceFreshness
+from ingest.gatherer import Gatherer
 from ingest.health import LiveResource, ReadyResource
 from ingest.instruments import BooksCollector, RequestInstruments
 from ingest.ledger import Ledger
@@ -141,6 +143,7 @@ def create_app(
         "log": lambda: pipeline.journal.healthy,
         "accepting": lambda: lifespan.open,
     }
+    request_instruments = RequestInstruments(registry)
     fill = FillHeader(_limits_in_use(settings, pipeline), clock.monotonic_s)
     app = build_routes(
         routes={
@@ -158,10 +161,25 @@ def create_app(
         },
         static={STATIC_PATH: STATIC_DIR},
         statuses={**http_errors.STATUSES, **query_errors.STATUSES},
-        middleware=[RequestInstruments(registry), *access.middleware, BodyErrors(), fill, lifespan],
+        middleware=[request_instruments, *access.middleware, BodyErrors(), fill, lifespan],
+    )
+    direct = DirectEvents(
+        CancelOnDisconnect(app),
+        take=Gatherer(
+            ingestor=pipeline.ingestor,
+            settled=pipeline.journal.settled,
+            durable=acks.default != "buffered",
+            wait_s=settings.buffer.commit_ms / 1000,
+            events_max=settings.buffer.commit_rows,
+        ).take,
+        ack=acks.default,
+        is_welcome=access.is_welcome,
+        headers=SECURITY_HEADERS,
+        fill=fill.header,
+        observe=request_instruments.observe,
     )
     return BodyGuard(
-        CancelOnDisconnect(app),
+        direct,
         url_bytes_max=limits.url_bytes,
         head_bytes_max=limits.head_bytes,
         bytes_max=limits.body_bytes,

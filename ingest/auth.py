@@ -5,7 +5,7 @@ Keys for browsers are tied to origins, and take events alone (CORS, fetch.spec.w
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from falcon.asgi import Request, Response
@@ -14,6 +14,7 @@ from ingest.errors import ForbiddenError, KeyInUrlError, UnauthorizedError
 from ingest.keys import Key, KeyRing, Scope
 
 PREFLIGHT_S = 600
+_KEY = "event_stream.key"
 _IN_URL = re.compile(
     r"(?:^|[&;])(?:api[_-]?key|access[_-]?token|key|token)=|es_[0-9a-f]{12}_", re.I
 )
@@ -21,19 +22,19 @@ _CORS_HEADERS = "Authorization, Content-Encoding, Content-Type, Idempotency-Key,
 
 
 class Authentication:
-    """Falcon middleware; `req.context.key` is who asks, None where no key is needed."""
+    """Falcon middleware, for requests that `recognize` has seen."""
 
     def __init__(
         self,
         keys: KeyRing,
-        scopes: Mapping[str, Mapping[str, Scope]],
+        scope_for: Callable[[str, str], Scope | None],
         failed: Callable[[Request, Response], Awaitable[None]],
     ) -> None:
-        """scopes: what is needed, by path without its version and by method; others need none.
-        failed: called with a request whose key is wrong; may raise."""
+        """scope_for: what is needed for a route and a method, if anything. failed: called with a
+        request whose key is wrong; may raise."""
         self._keys = keys
         self._failed = failed
-        self._scopes = scopes
+        self._scope_for = scope_for
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """A browser asks first whether it may, without a key."""
@@ -57,33 +58,36 @@ class Authentication:
     async def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        req.context.key = None
         if req.query_string and _IN_URL.search(req.query_string):
             raise KeyInUrlError
-        scope = self._scopes.get((req.uri_template or "").removeprefix("/v1"), {}).get(req.method)
+        scope = self._scope_for(req.uri_template or "", req.method)
         if scope is None or not self._keys.required:
             return
-        text = presented(req.scope["headers"])
-        key = self._keys.find(text)
+        key = key_of(req.scope)
         if key is None:
-            if text:
+            if _presented(req.scope["headers"]):
                 await self._failed(req, resp)
             raise UnauthorizedError
-        req.context.key = key
         if scope not in key.scopes:
             raise ForbiddenError(f"This key is not for this: it lacks the scope {scope}")
         if key.origins and req.get_header("Origin") not in key.origins:
             raise ForbiddenError("This key is for browsers on other origins")
 
 
-def presented(headers: list[tuple[bytes, bytes]]) -> str:
+def recognize(keys: KeyRing, scope: dict[str, Any]) -> Key | None:
+    """Who sends the request of this ASGI scope, if they have a valid key; kept in the scope."""
+    key = scope[_KEY] = keys.find(_presented(scope["headers"]))
+    return key
+
+
+def key_of(scope: dict[str, Any]) -> Key | None:
+    """Who was recognized; None where no key is needed."""
+    return scope.get(_KEY)
+
+
+def _presented(headers: list[tuple[bytes, bytes]]) -> str:
     """The key that a request with these headers has, '' without one."""
     found = {name: value for name, value in headers if name in (b"authorization", b"x-api-key")}
     kind, _, credentials = found.get(b"authorization", b"").partition(b" ")
     text = credentials.strip() if kind.lower() == b"bearer" else found.get(b"x-api-key", b"")
     return text.decode("latin-1")
-
-
-def of_whom(req: Request) -> Key | None:
-    key: Key | None = req.context.key
-    return key

@@ -24,7 +24,6 @@ from ingest.errors import (
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _BODY_KEY, _ERROR_KEY = "event_stream.body", "event_stream.body_error"
@@ -35,6 +34,16 @@ def body_of(req: Request) -> bytes:
     """The request's whole body; PERF: Falcon's stream over the same bytes takes 5 µs."""
     body: bytes = req.scope[_BODY_KEY]
     return body
+
+
+def body_in(scope: Scope) -> bytes | None:
+    """The same, None when there is something wrong with the request."""
+    return scope.get(_BODY_KEY)
+
+
+def fail(scope: Scope, error: Exception) -> None:
+    """Have Falcon answer the request with `error`, once it knows the route."""
+    scope[_ERROR_KEY] = error
 
 
 class BodyGuard:
@@ -49,10 +58,10 @@ class BodyGuard:
         bytes_max: int,
         held_bytes_max: int,
         timeout_s: float,
-        may_send: Callable[[Headers], bool] = lambda headers: True,
+        may_send: Callable[[Scope], bool] = lambda scope: True,
     ) -> None:
         """head_bytes_max: of all headers; bytes_max: of one body; held_bytes_max: of all at a time;
-        may_send: whether the body of a request with these headers is read at all."""
+        may_send: whether the body of a request is read at all."""
         self._app = app
         self._url_bytes_max = url_bytes_max
         self._head_bytes_max = head_bytes_max
@@ -68,13 +77,12 @@ class BodyGuard:
             return
         body = b""
         try:
-            self._check_head(scope)
-            length = self._length(scope["headers"])
-            if self._may_send(scope["headers"]):
+            length = self._checked_length(scope)
+            if self._may_send(scope):
                 body = await self._read(receive, length)
             scope[_BODY_KEY] = body
         except IngestError as error:
-            scope[_ERROR_KEY] = error
+            fail(scope, error)
         is_first = True
 
         async def emptied() -> Mapping[str, Any]:
@@ -89,18 +97,22 @@ class BodyGuard:
         finally:
             self._held_bytes -= len(body)
 
-    def _check_head(self, scope: Scope) -> None:
+    def _checked_length(self, scope: Scope) -> int | None:
+        """The Content-Length, if there is one."""
         if len(scope["raw_path"]) + len(scope["query_string"]) > self._url_bytes_max:
             raise UrlTooLongError(f"The URL is longer than {self._url_bytes_max} bytes")
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._head_bytes_max:
+        size, lengths, is_chunked = 0, [], False
+        for name, value in scope["headers"]:
+            size += len(name) + len(value)
+            if name == b"content-length":
+                lengths.append(value)
+            elif name == b"transfer-encoding":
+                is_chunked = True
+        if size > self._head_bytes_max:
             raise HeadTooLargeError(f"The headers are larger than {self._head_bytes_max} bytes")
-
-    def _length(self, headers: Headers) -> int | None:
-        """The Content-Length, if there is one."""
-        lengths = [value for name, value in headers if name == b"content-length"]
         if not lengths:
             return None
-        if len(lengths) > 1 or any(name == b"transfer-encoding" for name, _ in headers):
+        if len(lengths) > 1 or is_chunked:
             # Two parties that disagree about where the body ends can be made to smuggle requests.
             raise PayloadError("Send either Content-Length or Transfer-Encoding, and only once")
         if not lengths[0].isdigit():
@@ -169,11 +181,11 @@ class BodyGuard:
 
 
 class BodyErrors:
-    """Falcon middleware: raises what BodyGuard found wrong."""
+    """Falcon middleware: raises what was found wrong before."""
 
     async def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        error: IngestError | None = req.scope.get(_ERROR_KEY)
+        error: Exception | None = req.scope.get(_ERROR_KEY)
         if error is not None:
             raise error

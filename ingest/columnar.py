@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 from msgspec import inspect
 
-from ingest.columns import EVENT_KIND, EVENT_TYPE, TIME, arrow_fields
+from ingest.columns import BODY_TYPE, EVENT_KIND, EVENT_TYPE, TIME
 from ingest.event import EVENT_TIME_END_US, TIMESTAMP_UNITS_US
 from ingest.validate import Batch, events_of
 
@@ -28,18 +28,14 @@ COLUMNAR_BYTES_MIN = 128 * 1024
 
 Check = Callable[[pa.Array], bool]
 
-# As in the body: dates are still text, and the id is still inside.
-_BODY_TYPE = pa.struct(
-    [f.with_type(pa.string()) if f.type == TIME else f for f in arrow_fields(EVENT_KIND)]
-)
 _WHITESPACE = b" \t\r\n"
 _LIST_OPTIONS = pj.ParseOptions(
-    explicit_schema=pa.schema([pa.field("events", pa.list_(_BODY_TYPE))]),
+    explicit_schema=pa.schema([pa.field("events", pa.list_(BODY_TYPE))]),
     newlines_in_values=True,
     unexpected_field_behavior="error",
 )
 _LINE_OPTIONS = pj.ParseOptions(
-    explicit_schema=pa.schema(list(_BODY_TYPE)), unexpected_field_behavior="error"
+    explicit_schema=pa.schema(list(BODY_TYPE)), unexpected_field_behavior="error"
 )
 # The dates that both this module's cast and RFC 3339 take; others are for `validate` to judge.
 _PLAIN_DATE = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$"
@@ -84,7 +80,7 @@ def _batch(events: pa.StructArray, decode_raw: Callable[[], list[Any]]) -> Batch
     size = len(events)
     if not size or events.null_count or not _obeys_rules(events):
         return None
-    columns = {field.name: events.field(field.name) for field in _BODY_TYPE}
+    columns = {field.name: events.field(field.name) for field in BODY_TYPE}
     dates, times = columns["date"], unix_times_us(columns["timestamp"])
     if times is None or unix_times_us(columns["previous_timestamp"]) is None:
         return None

@@ -1,10 +1,10 @@
 """From the event definition to Arrow: the shape in the buffer, and the columns in the table.
 
-In the buffer an event is one struct next to its resolved identity and times (`RECORD_SCHEMA`): one
-`pa.array` call makes it, which matters for small record batches. In the table every leaf is a
-column of its own (`TABLE_SCHEMA`): objects are joined with `_` (`device_category`), lists become
-ClickHouse Nested columns joined with `.` (`items.params.key`). `to_columns` goes from one to the
-other, once per flush and without copying.
+In the buffer an event is one struct next to its resolved identity and times (`RECORD_SCHEMA`), or
+its text (`TEXT_SCHEMA`, see `texts`). In the table every leaf is a column of its own
+(`TABLE_SCHEMA`): objects are joined with `_` (`device_category`), lists become ClickHouse Nested
+columns joined with `.` (`items.params.key`). `to_columns` goes from structs to columns, once per
+flush and without copying.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ def _field(name: str, kind: inspect.Type) -> pa.Field:
         else:
             kind = next(t for t in kind.types if not isinstance(t, inspect.NoneType))
     if isinstance(kind, inspect.TypedDictType):
-        return pa.field(name, pa.struct(arrow_fields(kind)))
+        return pa.field(name, pa.struct(_fields(kind)))
     if isinstance(kind, inspect.ListType):
         return pa.field(name, pa.list_(_field("item", kind.item_type)))
     # Strings have a natural empty value; of everything else absent must not look like zero.
@@ -51,14 +51,18 @@ def _field(name: str, kind: inspect.Type) -> pa.Field:
     return pa.field(name, _SCALARS[type(kind)], metadata=metadata)
 
 
-def arrow_fields(kind: inspect.TypedDictType) -> list[pa.Field]:
+def _fields(kind: inspect.TypedDictType) -> list[pa.Field]:
     """The Arrow fields of a part of the definition, in its order."""
     return [_field(f.encode_name, f.type) for f in kind.fields]
 
 
 EVENT_KIND = cast(inspect.TypedDictType, inspect.type_info(Event))
 # The id is resolved before, and stored as a column of its own.
-EVENT_TYPE = pa.struct([field for field in arrow_fields(EVENT_KIND) if field.name != "id"])
+EVENT_TYPE = pa.struct([field for field in _fields(EVENT_KIND) if field.name != "id"])
+BODY_TYPE = pa.struct(
+    [f.with_type(pa.string()) if f.type == TIME else f for f in _fields(EVENT_KIND)]
+)
+"""An event as in JSON: dates are texts, and the id is inside."""
 RECORD_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -68,11 +72,12 @@ RECORD_SCHEMA = pa.schema(
         pa.field("event", EVENT_TYPE, nullable=False),
     ]
 )
+TEXT_SCHEMA = RECORD_SCHEMA.set(4, pa.field("text", pa.binary(), nullable=False))
 
 
 def conform(batch: pa.RecordBatch) -> pa.RecordBatch:
     """A record batch that an earlier version wrote, with the fields that the event has now."""
-    if batch.schema.equals(RECORD_SCHEMA):
+    if batch.schema.equals(RECORD_SCHEMA) or batch.schema.equals(TEXT_SCHEMA):
         return batch
     arrays = [
         _conform(array, field.type) for array, field in zip(batch, RECORD_SCHEMA, strict=True)

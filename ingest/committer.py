@@ -13,10 +13,9 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from ingest.columns import EVENT_TYPE, RECORD_SCHEMA
+from ingest.columns import RECORD_SCHEMA, TEXT_SCHEMA
 from ingest.dedup import DedupWindow
 from ingest.errors import BufferFullError, NotDurableError
-from ingest.event import Event
 from ingest.identity import Identities
 from ingest.journal import Journal
 from ingest.ledger import Ledger
@@ -36,14 +35,14 @@ class Commit:
         self.event_times_us: list[int] = []
         self.key_times_us: list[int] = []
         self.received_times_us: list[int] = []
-        self._events: list[Event] = []
+        self._texts: list[bytes] = []
         self._columns: pa.StructArray | None = None
         self.duplicates = 0
         self._waiters: list[tuple[bool, asyncio.Future[None]]] = []
 
     def add(
         self,
-        events: Sequence[Event] | pa.StructArray,
+        events: Sequence[bytes] | pa.StructArray,
         identities: Identities,
         positions: Sequence[int],
         received_us: int,
@@ -62,7 +61,7 @@ class Commit:
             assert self._columns is None
             self._columns = events if everything else events.take(pa.array(positions))
         else:
-            self._events += picked(events)
+            self._texts += picked(events)
 
     def join(self, *, durable: bool) -> asyncio.Future[None]:
         """Done when the commit is, for this level of promise; raises what it failed with."""
@@ -87,10 +86,10 @@ class Commit:
             pa.array(values, field.type)
             for values, field in zip(columns, RECORD_SCHEMA, strict=False)
         ]
-        events = self._columns
-        if events is None:
-            events = pa.array(self._events, EVENT_TYPE)
-        return pa.RecordBatch.from_arrays([*arrays, events], schema=RECORD_SCHEMA)
+        if self._columns is not None:
+            return pa.RecordBatch.from_arrays([*arrays, self._columns], schema=RECORD_SCHEMA)
+        texts = pa.array(self._texts, pa.binary())
+        return pa.RecordBatch.from_arrays([*arrays, texts], schema=TEXT_SCHEMA)
 
 
 class Committer:
@@ -117,19 +116,21 @@ class Committer:
 
     def submit(
         self,
-        events: Sequence[Event] | pa.StructArray,
+        events: Sequence[bytes] | pa.StructArray,
         identities: Identities,
         *,
         received_us: int,
         durable: bool,
-    ) -> tuple[int, list[asyncio.Future[None]]]:
+        alone: bool = False,
+    ) -> tuple[Sequence[int], list[asyncio.Future[None]]]:
         """Put the events that are new into the open commit; a struct array is a commit of its own.
 
-        durable: to be acknowledged when they are in the log, not only in memory. The events must be
-        in flight in the ledger. Returns how many were new, and what to await before any of them,
-        duplicates included, may be acknowledged; awaiting raises IngestError.
+        durable: to be acknowledged when they are in the log, not only in memory; alone: in a commit
+        of their own. The events must be in flight in the ledger. Returns the positions of the new
+        ones, and what to await before any of them, duplicates included, may be acknowledged;
+        awaiting raises IngestError.
         """
-        alone = isinstance(events, pa.StructArray)
+        alone = alone or isinstance(events, pa.StructArray)
         commit = None if alone else self._open.get(durable)
         if commit is None:
             commit = Commit(received_us, durable=durable)
@@ -152,7 +153,7 @@ class Committer:
                 self._timers[durable] = loop.call_later(self._wait_s, self._seal, durable)
             if not alone and len(commit.ids) >= self._rows_max:
                 self._seal(durable)
-        return len(fresh), list(waits.values())
+        return fresh, list(waits.values())
 
     def seal(self) -> None:
         """Finish the open commits."""

@@ -5,7 +5,6 @@ and we do not: duplicate keys (it keeps the last), NUL characters, nesting beyon
 """
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,6 @@ from ingest.errors import PayloadError, TooLargeError
 
 DEPTH_MAX = 254
 """orjson.dumps goes no deeper, and no event needs to."""
-
-_HIDDEN = re.compile(rb"\\u00(?:22|3[aA])")
-"""An escaped quote or colon: rare, and the counting below would not see through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +43,19 @@ def decode(body: bytes) -> Decoded:
     except TypeError:  # nested too deeply
         return Decoded(_decode_exactly(body).value, flawed=True)
     nul = b"\\u0000" in again
-    # PERF: compact JSON comes back byte for byte, which proves that no key was dropped (0.6 µs an
-    # event); of other JSON as many `":` must come back as went in (2 µs more).
-    if again == body or (again.count(b'":') == body.count(b'":') and _HIDDEN.search(body) is None):
+    if nothing_dropped(body, again):
         return Decoded(value, nul)
     exact = _decode_exactly(body)
     return Decoded(exact.value, exact.flawed or nul)
+
+
+def nothing_dropped(body: bytes, again: bytes) -> bool:
+    """Whether `again`, what was read from `body` as compact JSON, provably has all its keys.
+
+    A key that was dropped took its quotes with it, and nothing adds any but an escaped one that
+    comes back as itself. PERF: 0.1 µs an event for compact JSON, 0.6 µs for other.
+    """
+    return again == body or (again.count(b'"') == body.count(b'"') and b"\\u0022" not in body)
 
 
 def decode_lines(body: bytes, events_max: int) -> Decoded:

@@ -27,6 +27,10 @@ class FillHeader:
     async def process_response(
         self, req: Request, resp: Response, resource: object, req_succeeded: bool
     ) -> None:
+        resp.set_header(*self.header())
+
+    def header(self) -> tuple[str, str]:
+        """Its name and its value."""
         now_s = self._clock()
         if now_s - self._made_s >= FRESH_S:
             self._made_s = now_s
@@ -34,4 +38,4 @@ class FillHeader:
                 f"{name}={used() / limit:.3f};bytes={limit}"
                 for name, (used, limit) in self._parts.items()
             )
-        resp.set_header(HEADER, self._text)
+        return HEADER, self._text

@@ -19,6 +19,7 @@ from ingest.columns import conform, to_columns
 from ingest.ledger import Ledger
 from ingest.persist import AbandonedError, Persister
 from ingest.ring_buffer import RingBuffer, Slot
+from ingest.texts import to_structs
 from storage.wal import Wal, WalError
 from storage.wal_segment import DamagedError
 
@@ -124,7 +125,8 @@ class Flusher:
         if not slots:
             return False
         started_s = self._clock()
-        table = to_columns([batch for slot in slots if (batch := self._batch_of(slot)) is not None])
+        batches = [batch for slot in slots if (batch := self._batch_of(slot)) is not None]
+        table = to_columns(to_structs(batches))
         token = self._token(slots)
         rows = table.num_rows
         dead = self._persister.store(table, token=token) if rows else 0

@@ -30,6 +30,16 @@ class Receipt:
     rejected: Sequence[EventError]
 
 
+@dataclass(slots=True)
+class Submitted:
+    """ids: of the valid events, in order; fresh: the positions of those that were not known; waits:
+    to await before any of them may be acknowledged, raising IngestError."""
+
+    ids: Sequence[str]
+    fresh: Sequence[int]
+    waits: Sequence[asyncio.Future[None]]
+
+
 class Ingestor:
     def __init__(
         self,
@@ -61,30 +71,44 @@ class Ingestor:
             raise ShuttingDownError
         if not batch.size:
             return Receipt((), 0, ())
+        rejected = batch.size - len(batch.events)
+        if rejected and not (partial and batch.events):
+            self._ledger.receive(batch.size)
+            self._ledger.settle("rejected", batch.size)
+            raise RejectedError(list(batch.rejected), rejected)
+        submitted = self.submit(batch, idempotency_key=idempotency_key, durable=ack != "buffered")
+        for wait in submitted.waits:
+            await wait
+        if ack == "stored":
+            await self._until_stored()
+        ids: list[str | None] = list(submitted.ids)
+        if rejected:
+            ids = [None] * batch.size
+            for index, event_id in zip(batch.indexes, submitted.ids, strict=True):
+                ids[index] = event_id
+        return Receipt(ids, len(batch.events) - len(submitted.fresh), batch.rejected)
+
+    def submit(
+        self, batch: Batch, *, idempotency_key: str | None, durable: bool, alone: bool = False
+    ) -> Submitted:
+        """Identify, deduplicate and commit the valid events of `batch`; the others are rejected.
+
+        durable, alone: see `Committer.submit`. Raises ShuttingDownError.
+        """
+        if self._closed:
+            raise ShuttingDownError
         self._ledger.receive(batch.size)
         rejected = batch.size - len(batch.events)
         if rejected:
-            if not (partial and batch.events):
-                self._ledger.settle("rejected", batch.size)
-                raise RejectedError(list(batch.rejected), rejected)
             self._ledger.settle("rejected", rejected)
         # Nothing is awaited from here to the commit: a receive time that is not yet in a commit
         # would be older than the watermark.
         received_us = self._clock.now_us()
         identities = identify(batch, idempotency_key=idempotency_key, received_us=received_us)
         fresh, waits = self._committer.submit(
-            batch.events, identities, received_us=received_us, durable=ack != "buffered"
+            batch.events, identities, received_us=received_us, durable=durable, alone=alone
         )
-        for wait in waits:
-            await wait
-        if ack == "stored":
-            await self._until_stored()
-        ids: list[str | None] = list(identities.ids)
-        if rejected:
-            ids = [None] * batch.size
-            for index, event_id in zip(batch.indexes, identities.ids, strict=True):
-                ids[index] = event_id
-        return Receipt(ids, len(batch.events) - fresh, batch.rejected)
+        return Submitted(identities.ids, fresh, waits)
 
     async def _until_stored(self) -> None:
         try:

@@ -131,11 +131,15 @@ class RequestInstruments:
         # Labels a stranger can't multiply: the route's template, and only methods that we serve.
         route = req.uri_template or "none"
         method = req.method if resource is not None else "none"
-        key = (method, route, resp.status_code)
+        self.observe(method, route, resp.status_code, time.perf_counter() - req.scope[_STARTED])
+
+    def observe(self, method: str, route: str, status: int, took_s: float) -> None:
+        """One request was answered."""
+        key = (method, route, status)
         children = self._children.get(key)
         if children is None:
             children = (self._requests.labels(*key), self._seconds.labels(route))
             self._children[key] = children
         requests, seconds = children
         requests.inc()
-        seconds.observe(time.perf_counter() - req.scope[_STARTED])
+        seconds.observe(took_s)

@@ -118,7 +118,11 @@ class Journal:
         if failure is None:
             for entry, location in zip(group, written.result(), strict=True):
                 self._ring.append(
-                    entry.batch, received_us=entry.received_us, location=location, force=True
+                    entry.batch,
+                    received_us=entry.received_us,
+                    nbytes=entry.bytes,
+                    location=location,
+                    force=True,
                 )
         else:
             for entry in group:

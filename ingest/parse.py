@@ -1,14 +1,17 @@
 """From a body to a batch of valid events: decompress, decode, validate; in threads when large."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import orjson
+
+from ingest import typed
 from ingest.columnar import COLUMNAR_BYTES_MIN, parse_lines, parse_list
 from ingest.decode import Decoded, decode, decode_lines
 from ingest.encoding import decompress
-from ingest.errors import MediaTypeError, TooLargeError
+from ingest.errors import IngestError, MediaTypeError, PayloadError, RejectedError, TooLargeError
 from ingest.validate import Batch, events_of, validate
 
 JSON_TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded")
@@ -34,8 +37,7 @@ class Parser:
         """The event of a body with one. Raises IngestError for a body that can't be read."""
         if media_type not in JSON_TYPES:
             raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]}")
-        decoded = decode(await self._decompress(body, encoding))
-        return validate(Decoded([decoded.value], decoded.flawed))
+        return _parse_slowly(await self._decompress(body, encoding))
 
     async def parse_events(self, body: bytes, *, media_type: str, encoding: str) -> Batch:
         """The events of a body with many. Raises IngestError for a body that can't be read."""
@@ -46,6 +48,8 @@ class Parser:
         batch = None
         if len(body) >= COLUMNAR_BYTES_MIN:
             batch = await self._in_thread(parse_lines if is_lines else parse_list, body)
+        elif not is_lines:
+            batch = typed.parse_list(body)
         if batch is None:
             decoded = decode_lines(body, self._events_max) if is_lines else _decode_list(body)
             self._check_count(len(decoded.value))
@@ -67,6 +71,42 @@ class Parser:
             raise TooLargeError(
                 f"A request may carry at most {self._events_max} events, not {events}"
             )
+
+
+def parse_each(bodies: Sequence[bytes]) -> tuple[Batch, dict[int, IngestError]]:
+    """The events of bodies with one each, and by index what is wrong with the bodies without one.
+
+    What can't be read at all (PayloadError) does not count in the batch's `size`.
+    """
+    texts, ids, raw, times_us, indexes = [], [], [], [], []
+    errors: dict[int, IngestError] = {}
+    unread = 0
+    for index, body in enumerate(bodies):
+        plain = typed.parse_event(body)
+        if plain is None:
+            try:
+                one = _parse_slowly(body)
+            except PayloadError as error:
+                errors[index] = error
+                unread += 1
+                continue
+            if one.rejected:
+                errors[index] = RejectedError(list(one.rejected), 1)
+                continue
+            plain = one.events[0], one.client_ids[0], one.times_us[0]
+        text, event_id, time_us = plain
+        texts.append(text)
+        ids.append(event_id)
+        # Needed only to make an id out of what was sent.
+        raw.append(orjson.loads(body) if event_id is None else None)
+        times_us.append(time_us)
+        indexes.append(index)
+    return Batch(texts, ids, raw, times_us, indexes, (), len(bodies) - unread), errors
+
+
+def _parse_slowly(body: bytes) -> Batch:
+    decoded = decode(body)
+    return validate(Decoded([decoded.value], decoded.flawed))
 
 
 def _decode_list(body: bytes) -> Decoded:

@@ -14,8 +14,9 @@ from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from ingest.auth import of_whom
+from ingest.auth import key_of
 from ingest.errors import RateLimitError, TooLargeError
+from ingest.keys import Key
 
 Kind = Literal["requests", "events", "failures"]
 
@@ -33,12 +34,17 @@ class RateLimits:
 
             self._shared = SharedWindows(redis_url)
 
+    def has_none(self, key: Key | None) -> bool:
+        """Whether whoever has `key` may send as much as they like."""
+        own = key is not None and (key.requests_rate or key.events_rate)
+        return not (own or self._rates["requests"] or self._rates["events"])
+
     async def take(self, kind: Kind, req: Request, resp: Response, cost: int = 1) -> None:
         """Count `cost` of `kind` for who asks, and say on the reply what is left.
 
         Raises RateLimitError, TooLargeError when it is more than there ever is.
         """
-        key = of_whom(req)
+        key = key_of(req.scope)
         items = self._rates[kind]
         if key is not None and kind != "failures":
             own = key.requests_rate if kind == "requests" else key.events_rate

@@ -29,12 +29,20 @@ class Acks:
         self._default = default
         self._durable = durable
 
+    @property
+    def default(self) -> Ack:
+        """The level of a request that does not say."""
+        return self._possible(self._default)
+
     def asked_for(self, req: Request) -> Ack:
         """The level that will be applied. Raises PayloadError for one that there is not."""
         ack = self._default
         preference = req.get_header("Prefer")
         if preference is not None:
             ack = _preferred(preference) or ack
+        return self._possible(ack)
+
+    def _possible(self, ack: Ack) -> Ack:
         return "buffered" if ack == "durable" and not self._durable else ack
 
 

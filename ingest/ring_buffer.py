@@ -70,16 +70,18 @@ class RingBuffer:
         batch: pa.RecordBatch,
         *,
         received_us: int,
+        nbytes: int | None = None,
         location: Location | None = None,
         force: bool = False,
     ) -> int | None:
         """The sequence number of `batch`, or None when there is no room for it.
 
-        location: where the log has it, which makes room in memory for it unnecessary; force: it
-        must be kept, whatever the bounds say of its rows and bytes. A batch larger than a bound is
-        taken by an empty buffer, else it could never be.
+        nbytes: of it, if that is known already; location: where the log has it, which makes room in
+        memory for it unnecessary; force: it must be kept, whatever the bounds say of its rows and
+        bytes. A batch larger than a bound is taken by an empty buffer, else it could never be.
         """
-        rows, size = batch.num_rows, batch.nbytes
+        rows = batch.num_rows
+        size = batch.nbytes if nbytes is None else nbytes
         with self._condition:
             if self._appended - self._released >= len(self._slots):
                 assert not force, "has_slots must be asked before"

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import orjson
 import pyarrow as pa
 
 from ingest.decode import Decoded, Flaw, find_flaw
@@ -32,13 +33,14 @@ _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 class Batch:
     """One request's valid events.
 
-    events: valid, in order, as objects or as a struct array of EVENT_TYPE; client_ids: the id each
-    one has, if any; raw: the same events as sent, unknown fields included; times_us: the event time
-    each one states, if any; indexes: their positions in the request; rejected: why the others were
-    rejected (at most `ERRORS_MAX`); size: events in the request.
+    events: valid, in order, as compact JSON or as a struct array of EVENT_TYPE; client_ids: the id
+    each one has, if any; raw: the same events as sent, unknown fields included, or None where there
+    is an id; times_us: the event time each one states, if any; indexes: their positions in the
+    request; rejected: why the others were rejected (at most `ERRORS_MAX`); size: events in the
+    request.
     """
 
-    events: Sequence[Event] | pa.StructArray
+    events: Sequence[bytes] | pa.StructArray
     client_ids: Sequence[str | None]
     raw: Sequence[Any]
     times_us: Sequence[int | None]
@@ -69,18 +71,19 @@ def validate(decoded: Decoded) -> Batch:
         try:
             events = msgspec.convert(raw, list[Event])
             times_us = [event_time_us(event) for event in events]
-        except (msgspec.ValidationError, _FieldError):
+        except (msgspec.ValidationError, FieldError):
             pass
         else:
             ids = [event.get("id") for event in events]
-            return Batch(events, ids, raw, times_us, range(len(raw)), (), len(raw))
+            texts = [orjson.dumps(event) for event in events]
+            return Batch(texts, ids, raw, times_us, range(len(raw)), (), len(raw))
     return _validate_each(raw, decoded.flawed)
 
 
 def event_time_us(event: Event) -> int | None:
     """The event time in µs since 1970 that the event states: `date`, else `timestamp`.
 
-    Raises _FieldError when a time of the event lies outside the years 1970 to 2299.
+    Raises FieldError when a time of the event lies outside the years 1970 to 2299.
     """
     previous = event.get("previous_timestamp")
     if previous is not None:
@@ -92,11 +95,11 @@ def event_time_us(event: Event) -> int | None:
         return time_us
     time_us = (date - _EPOCH) // _MICROSECOND
     if not 0 <= time_us < EVENT_TIME_END_US:
-        raise _FieldError("date", f"date {_YEARS}")
+        raise FieldError("date", f"date {_YEARS}")
     return time_us
 
 
-class _FieldError(Exception):
+class FieldError(Exception):
     """(field, message) of a value that has the right type and still won't do."""
 
 
@@ -104,7 +107,7 @@ def _unix_time_us(value: int, field: str) -> int:
     for first, end, multiplier, divisor in TIMESTAMP_UNITS_US:
         if first <= value < end:
             return value * multiplier // divisor
-    raise _FieldError(field, f"{field} {_YEARS}, in s, ms, µs or ns")
+    raise FieldError(field, f"{field} {_YEARS}, in s, ms, µs or ns")
 
 
 def _validate_each(raw: list[Any], flawed: bool) -> Batch:
@@ -113,13 +116,13 @@ def _validate_each(raw: list[Any], flawed: bool) -> Batch:
     for index, value in enumerate(raw):
         try:
             if flawed and (flaw := find_flaw(value)) is not None:
-                raise _FieldError(*flaw)
+                raise FieldError(*flaw)
             event = msgspec.convert(value, Event)
             time_us = event_time_us(event)
         except msgspec.ValidationError as error:
             if len(errors) < ERRORS_MAX:
                 errors.append(EventError(index, *_explain(error)))
-        except _FieldError as error:
+        except FieldError as error:
             if len(errors) < ERRORS_MAX:
                 errors.append(EventError(index, *error.args))
         else:
@@ -128,7 +131,8 @@ def _validate_each(raw: list[Any], flawed: bool) -> Batch:
             indexes.append(index)
     ids = [event.get("id") for event in events]
     good = [raw[index] for index in indexes]
-    return Batch(events, ids, good, times_us, indexes, errors, len(raw))
+    texts = [orjson.dumps(event) for event in events]
+    return Batch(texts, ids, good, times_us, indexes, errors, len(raw))
 
 
 def _explain(error: msgspec.ValidationError) -> tuple[str, str]:

@@ -31,6 +31,7 @@ from storage.wal_segment import (
     SegmentReader,
     file_header,
     record_header,
+    to_payload,
 )
 from storage.wal_segments import Segment, Segments
 from storage.wal_state import WalState, sync_directory
@@ -128,7 +129,7 @@ class Wal:
             segment, offset = self._new_segment()
         start = offset
         for sequence, batch in enumerate(batches, self._next_sequence):
-            payload = batch.serialize()
+            payload = to_payload(batch, self._schema)
             offset += RECORD_HEADER_BYTES
             crc = zlib.crc32(payload)
             record = Record(sequence, batch.num_rows, offset, payload.size, crc)

@@ -2,9 +2,9 @@
 
 Layout, little-endian: a file header (magic, length and CRC of the schema, the Arrow schema), then
 records. A record is a header (mark, payload bytes, sequence number, rows, CRC of the payload, CRC
-of the header itself) and a payload, one record batch as an Arrow IPC message. The header's own CRC
-lets a reader step over a damaged payload; the mark lets it find the next record after a damaged
-header.
+of the header itself) and a payload: one record batch as an Arrow IPC message or, when its schema is
+not the file's, as a stream that begins with its own. The header's own CRC lets a reader step over a
+damaged payload; the mark lets it find the next record after a damaged header.
 """
 
 import mmap
@@ -63,6 +63,16 @@ def record_header(record: Record) -> bytes:
     return head + HEADER_CRC.pack(zlib.crc32(head))
 
 
+def to_payload(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Buffer:
+    """schema: of the file."""
+    if batch.schema.equals(schema):
+        return batch.serialize()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return sink.getvalue()
+
+
 class SegmentReader:
     """Reads the part of a segment that was there when this was made."""
 
@@ -108,7 +118,10 @@ class SegmentReader:
         if not self._whole(record):
             raise DamagedError(f"Record {record.sequence} of {self.path.name} is damaged")
         try:
-            return pa.ipc.read_record_batch(self._slice(record.offset, record.bytes), self._schema)
+            payload = self._slice(record.offset, record.bytes)
+            if pa.ipc.read_message(payload).type == "schema":
+                return pa.ipc.open_stream(payload).read_next_batch()
+            return pa.ipc.read_record_batch(payload, self._schema)
         except pa.ArrowException as error:
             raise DamagedError(f"Record {record.sequence} of {self.path.name}: {error}") from error
 

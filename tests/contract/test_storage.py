@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from ingest.columns import RECORD_SCHEMA, TABLE_SCHEMA, to_columns
+from ingest.columns import TABLE_SCHEMA, TEXT_SCHEMA, to_columns
 from ingest.decode import Decoded
 from ingest.identity import identify
+from ingest.texts import to_structs
 from ingest.validate import validate
 from metrics_api.metrics import plan_metrics
 from metrics_api.query_string import Parameters
@@ -39,9 +40,9 @@ def table(raw: Sequence[Any], *, received_us: int = RECEIVED_US) -> pa.Table:
     columns = (ids.ids, ids.event_times_us, ids.key_times_us, [received_us] * len(raw))
     arrays = [
         pa.array(values, field.type)
-        for values, field in zip([*columns, batch.events], RECORD_SCHEMA, strict=True)
+        for values, field in zip([*columns, batch.events], TEXT_SCHEMA, strict=True)
     ]
-    return to_columns([pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)])
+    return to_columns(to_structs([pa.RecordBatch.from_arrays(arrays, schema=TEXT_SCHEMA)]))
 
 
 def event(**fields: Any) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.columns import EVENT_TYPE, RECORD_SCHEMA, to_columns
+from ingest.columns import RECORD_SCHEMA, to_columns
 from ingest.decode import Decoded
 from ingest.restore import restore
+from ingest.texts import read_texts
 from ingest.validate import validate
 from tests.property.strategies import EVENTS
 
@@ -32,7 +33,7 @@ def test_what_is_restored_is_what_was_sent(events: list) -> None:
     assert not batch.rejected
     ids = pa.array([f"id-{number}" for number in range(len(events))])
     times = pa.array(range(len(events)), pa.int64()).cast(pa.timestamp("us", "UTC"))
-    arrays = [ids, times, times, times, pa.array(batch.events, EVENT_TYPE)]
+    arrays = [ids, times, times, times, read_texts(pa.array(batch.events, pa.binary()))]
     table = to_columns([pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)])
     columns = {
         name: (

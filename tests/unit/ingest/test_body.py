@@ -40,7 +40,7 @@ def status_of(
         bytes_max=100,
         held_bytes_max=held_bytes_max,
         timeout_s=0.05,
-        may_send=lambda headers: (b"x-api-key", b"wrong") not in headers,
+        may_send=lambda scope: (b"x-api-key", b"wrong") not in scope["headers"],
     )
     if others_bytes:
         guard._held_bytes = others_bytes

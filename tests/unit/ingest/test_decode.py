@@ -39,6 +39,7 @@ def test_what_is_not_json_is_refused_at_once(body: bytes) -> None:
     ("body", "field", "part"),
     [
         (b'{"name":"a","name":"b","channel_type":"web"}', "", "'name' appears twice"),
+        (b'{"name":"a","name" :"b","channel_type":"web"}', "", "'name' appears twice"),
         (WEB + b'"x":{"k":1,"k":1}}', "x", "'k' appears twice"),
         (WEB + b'"n\\u0061me":"b"}', "", "'name' appears twice"),
         (b'{"name":"a\\u0000b","channel_type":"web"}', "name", "NUL"),

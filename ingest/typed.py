@@ -1,0 +1,66 @@
+"""The fast path for small bodies: JSON to typed events in one pass of msgspec.
+
+Like `columnar`, it explains nothing and must never accept what `decode` and `validate` refuse: what
+is not plainly valid, or has unknown fields, is left to them (tests/property compares).
+
+PERF: 4.5 µs an event, of which half prove that nothing was dropped, against 8 µs for orjson.loads,
+the same proof and msgspec.convert.
+"""
+
+from typing import Required, TypedDict
+
+import msgspec
+import orjson
+
+from ingest.decode import nothing_dropped
+from ingest.event import Event
+from ingest.validate import Batch, FieldError, event_time_us, events_of
+
+
+class _Body(TypedDict, total=False):
+    events: Required[list[Event]]
+
+
+_EVENT = msgspec.json.Decoder(Event)
+_EVENTS = msgspec.json.Decoder(list[Event])
+_BODY = msgspec.json.Decoder(_Body)
+_WHITESPACE = b" \t\r\n"
+
+
+_NOT_PLAIN = (msgspec.MsgspecError, FieldError, UnicodeDecodeError, RecursionError, TypeError)
+
+
+def parse_event(body: bytes) -> tuple[bytes, str | None, int | None] | None:
+    """(text, client's id, event time in µs) of a body with one event; None when it is not plainly
+    valid."""
+    try:
+        event = _EVENT.decode(body)
+        text = orjson.dumps(event)
+        if not _is_whole(body, text):
+            return None
+        return text, event.get("id"), event_time_us(event)
+    except _NOT_PLAIN:
+        return None
+
+
+def parse_list(body: bytes) -> Batch | None:
+    """The events of `{"events": [...]}` or a bare list; None when one is not plainly valid."""
+    try:
+        if body.lstrip(_WHITESPACE)[:1] == b"[":
+            events, before, after = _EVENTS.decode(body), b"[", b"]"
+        else:
+            events, before, after = _BODY.decode(body)["events"], b'{"events":[', b"]}"
+        texts = [orjson.dumps(event) for event in events]
+        if not _is_whole(body, before + b",".join(texts) + after):
+            return None
+        times_us = [event_time_us(event) for event in events]
+    except _NOT_PLAIN:
+        return None
+    ids = [event.get("id") for event in events]
+    # An id may have to be made of what was sent, in which 1 is not 1.0.
+    raw = events_of(orjson.loads(body)) if None in ids else events
+    return Batch(texts, ids, raw, times_us, range(len(events)), (), len(events))
+
+
+def _is_whole(body: bytes, again: bytes) -> bool:
+    return b"\\u0000" not in again and nothing_dropped(body, again)

@@ -1,0 +1,109 @@
+"""Single events past Falcon: nobody can tell, and each gets the answer to its own body."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import orjson
+import pytest
+import urllib3
+
+from bench.service import Service
+from tests.end_to_end.api import books, count, event, metrics, post
+
+BY_FALCON = {"Prefer": "handling=strict"}
+"""A header that goes the whole way, and asks for nothing that we know."""
+
+BODIES = {
+    "compact": b'{"name":"direct","channel_type":"web","id":"%s"}',
+    "as Python writes it": b'{"name": "direct", "channel_type": "web", "id": "%s"}',
+    "unknown field": b'{"name":"direct","channel_type":"web","id":"%s","other":{"a":[1]}}',
+    "id to be escaped": b'{"name":"direct","channel_type":"web","id":"\\"\\\\\\u00e9%s"}',
+    "empty": b"",
+    "no JSON": b'{"name":',
+    "two of them": b'{"name":"direct","channel_type":"web"}{"name":"direct","channel_type":"web"}',
+    "a list": b'[{"name":"direct","channel_type":"web"}]',
+    "no name": b'{"channel_type":"web"}',
+    "a key twice": b'{"name":"a","name" :"direct","channel_type":"web"}',
+    "NUL": b'{"name":"direct\\u0000","channel_type":"web"}',
+    "not UTF-8": b'{"name":"direct","channel_type":"web","user_id":"\xff"}',
+    "year 3000": b'{"name":"direct","channel_type":"web","timestamp":32503680000}',
+}
+
+
+def told(reply: urllib3.BaseHTTPResponse) -> dict[str, Any]:
+    """All of a reply but what differs from one moment to the next."""
+    passing = ("date", "event-stream-fill")
+    headers = {k.lower(): v for k, v in reply.headers.items() if k.lower() not in passing}
+    assert "event-stream-fill" in {name.lower() for name in reply.headers}
+    return {"status": reply.status, "body": reply.data, **headers}
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain; charset=utf-8", None])
+@pytest.mark.parametrize("case", BODIES)
+def test_a_plain_request_is_answered_as_by_falcon(
+    service: Service, case: str, content_type: str | None
+) -> None:
+    key = f"{case} {content_type}".encode()
+    body = BODIES[case].replace(b"%s", key)
+    first = post(service, "/events", body=body, content_type=content_type)
+    again = post(service, "/events", body=body, content_type=content_type)
+    by_falcon = post(service, "/events", body=body, content_type=content_type, **BY_FALCON)
+    assert told(again) == told(by_falcon)
+    assert first.status == again.status
+    if first.status == 201:
+        answer = first.json()
+        assert "duplicate" not in answer
+        assert again.json() == {**answer, "duplicate": True}
+
+
+def test_what_is_gathered_together_is_answered_apart(service: Service) -> None:
+    def send(number: int) -> tuple[int, dict[str, Any]]:
+        body = orjson.dumps(event("gathered", id=f"gathered-{number // 2}"))
+        if number % 10 == 9:
+            body = body[:-1]
+        reply = post(service, "/events", body=body)
+        return reply.status, reply.json()
+
+    before = books(service)
+    with ThreadPoolExecutor(32) as threads:
+        replies = list(threads.map(send, range(1_000)))
+    assert count(service, "gathered") == 500
+    for number, (status, answer) in enumerate(replies):
+        if number % 10 == 9:
+            assert (status, answer["code"]) == (400, 400)
+        else:
+            assert (status, answer["id"]) == (201, f"gathered-{number // 2}")
+    known = sum("duplicate" in answer for _, answer in replies)
+    after = books(service)
+    changed = {name: after[name] - before[name] for name in after}
+    # Each of two workers knows but its own ids; the table collapses what came to both.
+    assert changed["received_total"] == 900
+    assert changed["duplicate_total"] == known
+    assert changed["accepted_total"] == 900 - known
+
+
+def test_plain_events_without_an_id_are_told_apart_or_together_by_their_content(
+    service: Service,
+) -> None:
+    at = {"timestamp": 1_705_312_800}
+    same = {post(service, "/events", event("content", **at)).json()["id"] for _ in range(3)}
+    assert len(same) == 1
+    [one] = same
+    assert post(service, "/events", event("content", **at), **BY_FALCON).json()["id"] == one
+    timeless = {post(service, "/events", event("content")).json()["id"] for _ in range(3)}
+    assert len(timeless) == 3
+    assert metrics(service, "content")["total_count"] == 4
+
+
+def test_plain_requests_are_counted_like_others(service: Service) -> None:
+    def requests() -> float:
+        text = service.request("GET", "/metrics").data.decode()
+        series = 'event_stream_requests_total{method="POST",route="/v1/events",status="201"'
+        return sum(
+            float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(series)
+        )
+
+    before = requests()
+    post(service, "/v1/events", event("counted"))
+    post(service, "/v1/events", event("counted"), **BY_FALCON)
+    assert requests() == before + 2
