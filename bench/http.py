@@ -1,6 +1,7 @@
 """A lean HTTP/1.1 client: what the load generator takes, the service on the same cores can't use.
 
-Sends prepared requests over keep-alive connections, one at a time on each.
+Sends prepared requests over keep-alive connections, one at a time on each: as fast as they are
+answered or, with a pace, when they are due.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ _LENGTH = b"content-length: "
 
 @dataclass(slots=True)
 class Replies:
-    """statuses: how many of each; seconds: how long each took, from its last byte sent."""
+    """statuses: how many of each; seconds: how long each took, from when it was sent or, with a
+    pace, due."""
 
     statuses: dict[int, int] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
@@ -31,15 +33,28 @@ def post(path: str, body: bytes, *, host: str, content_type: str = "application/
     return head.encode() + body
 
 
-async def send_all(requests: Iterator[bytes], *, host: str, port: int, connections: int) -> Replies:
-    """Send every request; raises ConnectionError when the server closes a connection."""
+async def send_all(
+    requests: Iterator[bytes],
+    *,
+    host: str,
+    port: int,
+    connections: int,
+    per_s: float | None = None,
+) -> Replies:
+    """Send every request; raises ConnectionError when the server closes a connection.
+
+    per_s: the pace in requests a second, whether they are answered as fast or not. A request that
+    waits for a connection waits since it was due: a slow server can't hide how slow it is.
+    """
     replies = Replies()
     loop = asyncio.get_running_loop()
+    started_s = time.perf_counter()
+    due = ((request, started_s + n / per_s if per_s else 0.0) for n, request in enumerate(requests))
     ended: list[asyncio.Future[None]] = []
     for _ in range(connections):
         done: asyncio.Future[None] = loop.create_future()
         ended.append(done)
-        factory = functools.partial(_Connection, requests, replies, done)
+        factory = functools.partial(_Connection, due, replies, done)
         await loop.create_connection(factory, host, port)
     await asyncio.gather(*ended)
     return replies
@@ -47,8 +62,12 @@ async def send_all(requests: Iterator[bytes], *, host: str, port: int, connectio
 
 class _Connection(asyncio.Protocol):
     def __init__(
-        self, requests: Iterator[bytes], replies: Replies, done: asyncio.Future[None]
+        self,
+        requests: Iterator[tuple[bytes, float]],
+        replies: Replies,
+        done: asyncio.Future[None],
     ) -> None:
+        """requests: with the time when each is due, 0 for at once."""
         self._requests = requests
         self._replies = replies
         self._done = done
@@ -79,10 +98,15 @@ class _Connection(asyncio.Protocol):
             self._done.set_exception(exc or ConnectionError("the server closed the connection"))
 
     def _send_next(self) -> None:
-        request = next(self._requests, None)
+        request, due_s = next(self._requests, (None, 0.0))
         if request is None:
             self._done.set_result(None)
             self._transport.close()
             return
-        self._sent_s = time.perf_counter()
-        self._transport.write(request)
+        now_s = time.perf_counter()
+        self._sent_s = due_s or now_s
+        if due_s > now_s:
+            loop = asyncio.get_running_loop()
+            loop.call_later(due_s - now_s, self._transport.write, request)
+        else:
+            self._transport.write(request)

@@ -3,125 +3,180 @@
     uv run locust -f bench/locustfile.py --host http://127.0.0.1:8080
 
 with the web page on port 8089, or `--headless --users 10 --spawn-rate 10 --run-time 30s
---stop-timeout 10`. Name the kinds of users to run only some: SingleUser, BatchUser, MetricsUser,
-MixedUser. Each run counts events under a name of its own, so that runs do not disturb each other.
-Where a key is needed, `--key-file` names a file with one, of scopes ingest and query.
+--stop-timeout 10`. Name the kinds of users to run only some of them; with `-f
+bench/locustfile.py,bench/steps.py` the users grow in steps. Each run counts events under a name of
+its own, so that runs do not disturb each other. Where a key is needed, `--key-file` names a file
+with one, of scopes ingest and query.
 """
 
+import gzip
 import random
-import uuid
 from argparse import ArgumentParser
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlencode
 
-import orjson
 from locust import FastHttpUser, constant, events, task
 from locust.env import Environment
 
-from bench.generate import generate
+from bench.pool import EventPool
 
-BATCH_EVENTS = 100
 POOL_EVENTS = 2_000
+DUPLICATES_EVERY = 10
+START = datetime(2024, 1, 1, tzinfo=UTC)
 
-RUN = uuid.uuid4().hex[:12]
-EVENT_NAME = f"locust_{RUN}"
+POOL = EventPool(POOL_EVENTS, start=START, days=31, name="locust")
 
 
 class Sent:
-    """What this process has sent, and what of it was acknowledged."""
+    """What this process has sent, and what of it was acknowledged; each event once."""
 
-    def __init__(self) -> None:
-        start = datetime(2024, 1, 1, tzinfo=UTC)
-        lines = generate(POOL_EVENTS, seed=1, start=start, days=31, ids=False)
-        self._pool = [orjson.loads(line) | {"name": EVENT_NAME} for line in lines]
-        self._numbers = count()
-        self.sent = 0
-        self.acknowledged = 0
-
-    def new_events(self, size: int) -> list[dict[str, Any]]:
-        self.sent += size
-        return [
-            event | {"id": f"{RUN}-{next(self._numbers)}"}
-            for event in random.choices(self._pool, k=size)
-        ]
+    sent = 0
+    acknowledged = 0
 
 
-SENT = Sent()
+def new_events(size: int) -> list[bytes]:
+    Sent.sent += size
+    return POOL.take(size)
+
+
+def as_body(texts: list[bytes]) -> bytes:
+    return b'{"events":[' + b",".join(texts) + b"]}"
 
 
 class EventUser(FastHttpUser):
+    """events: in a request."""
+
     abstract = True
     wait_time = constant(0)
+    events = 1
+    path = "/events/batch"
+    content_type = "application/json"
+    encoding = ""
 
     def on_start(self) -> None:
-        self.headers = {"Content-Type": "application/json", **key_headers(self.environment)}
+        self.headers = {"Content-Type": self.content_type, **key_headers(self.environment)}
+        if self.encoding:
+            self.headers["Content-Encoding"] = self.encoding
 
-    def post(self, path: str, value: Any, size: int) -> None:
-        body = orjson.dumps(value).decode()
-        with self.client.post(path, data=body, headers=self.headers, catch_response=True) as reply:
+    @task
+    def send(self) -> None:
+        self.post(self.body(new_events(self.events)), self.events)
+
+    def body(self, texts: list[bytes]) -> bytes:
+        return as_body(texts)
+
+    def post(self, body: bytes, size: int, path: str = "") -> None:
+        """size: how many of the events are new."""
+        path = path or self.path
+        name = f"{path} ({self.events:,} events)" if path == self.path else path
+        with self.client.post(
+            path, data=cast(Any, body), headers=self.headers, name=name, catch_response=True
+        ) as reply:
             if reply.status_code == 201:
-                SENT.acknowledged += size
+                Sent.acknowledged += size
             else:
                 reply.failure(f"status {reply.status_code}")
-
-    def post_single(self) -> None:
-        [event] = SENT.new_events(1)
-        self.post("/events", event, 1)
-
-    def post_batch(self) -> None:
-        self.post("/events/batch", {"events": SENT.new_events(BATCH_EVENTS)}, BATCH_EVENTS)
-
-    def get_metrics(self) -> None:
-        group_by = random.choice(("channel", "daily", "hourly"))
-        self.client.get(
-            f"/events/metrics?event_name={EVENT_NAME}&group_by={group_by}",
-            name=f"/events/metrics?group_by={group_by}",
-            headers=self.headers,
-        )
 
 
 class SingleUser(EventUser):
     """Events one by one."""
 
+    path = "/events"
+
+    def body(self, texts: list[bytes]) -> bytes:
+        return texts[0]
+
+
+class Batch10User(EventUser):
+    """Batches of 10."""
+
+    events = 10
+
+
+class Batch100User(EventUser):
+    """Batches of 100."""
+
+    events = 100
+
+
+class Batch1000User(EventUser):
+    """Batches of 1,000."""
+
+    events = 1_000
+
+
+class Batch10000User(EventUser):
+    """Batches of 10,000."""
+
+    events = 10_000
+
+
+class NdjsonUser(EventUser):
+    """1,000 events, one a line."""
+
+    events = 1_000
+    content_type = "application/x-ndjson"
+
+    def body(self, texts: list[bytes]) -> bytes:
+        return b"\n".join(texts)
+
+
+class GzipUser(EventUser):
+    """Batches of 1,000, compressed."""
+
+    events = 1_000
+    encoding = "gzip"
+
+    def body(self, texts: list[bytes]) -> bytes:
+        return gzip.compress(as_body(texts), compresslevel=1)
+
+
+class DuplicatesUser(EventUser):
+    """Batches of 1,000, of which every tenth event was in the batch before."""
+
+    events = 1_000
+    known: tuple[bytes, ...] = ()
+
     @task
-    def single(self) -> None:
-        self.post_single()
-
-
-class BatchUser(EventUser):
-    """Events in batches."""
-
-    @task
-    def batch(self) -> None:
-        self.post_batch()
+    def send(self) -> None:
+        texts = new_events(self.events - len(self.known))
+        fresh = len(texts)
+        texts += self.known
+        random.shuffle(texts)
+        self.post(as_body(texts), fresh)
+        self.known = tuple(texts[: self.events // DUPLICATES_EVERY])
 
 
 class MetricsUser(EventUser):
     """A dashboard."""
 
-    wait_time = constant(0.1)
-
     @task
-    def metrics(self) -> None:
-        self.get_metrics()
+    def send(self) -> None:
+        self.ask()
+
+    def ask(self) -> None:
+        group_by = random.choice(("channel", "daily", "hourly"))
+        query = urlencode({"event_name": POOL.name, "group_by": group_by})
+        self.client.get(f"/events/metrics?{query}", name="/events/metrics", headers=self.headers)
 
 
-class MixedUser(EventUser):
-    """All of it: mostly single events, some batches, now and then a query."""
+class MixedUser(MetricsUser):
+    """All of it: mostly single events, some batches, now and then a question."""
 
     @task(20)
     def single(self) -> None:
-        self.post_single()
+        [text] = new_events(1)
+        self.post(text, 1, "/events")
 
     @task(5)
     def batch(self) -> None:
-        self.post_batch()
+        self.post(as_body(new_events(100)), 100, "/events/batch")
 
     @task(1)
-    def metrics(self) -> None:
-        self.get_metrics()
+    def send(self) -> None:
+        self.ask()
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -139,14 +194,14 @@ def check_that_stored_is_sent(environment: Environment, **_: Any) -> None:
 
     reply = requests.get(
         f"{environment.host}/events/metrics",
-        params={"event_name": EVENT_NAME, "consistency": "flushed"},
+        params={"event_name": POOL.name, "consistency": "flushed"},
         headers=key_headers(environment),
         timeout=60,
     )
     stored = reply.json().get("total_count")
-    print(f"sent {SENT.sent}, acknowledged {SENT.acknowledged}, stored {stored}")
+    print(f"sent {Sent.sent:,}, acknowledged {Sent.acknowledged:,}, stored {stored:,}")
     # What was under way when the run ended may be stored without its reply having been seen.
-    if stored is None or not SENT.acknowledged <= stored <= SENT.sent:
+    if stored is None or not Sent.acknowledged <= stored <= Sent.sent:
         print("events were lost or counted twice")
         environment.process_exit_code = 1
 

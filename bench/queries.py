@@ -124,9 +124,9 @@ def _wait_until_quiet(service: Service) -> None:
     deadline_s = time.monotonic() + 900
     quiet = 0
     while quiet < 3 and time.monotonic() < deadline_s:
-        cpu_s = service.cpu_s()
+        cpu_s = service.processes.cpu_s()
         time.sleep(2)
-        quiet = quiet + 1 if service.cpu_s() - cpu_s < 0.3 else 0
+        quiet = quiet + 1 if service.processes.cpu_s() - cpu_s < 0.3 else 0
 
 
 def _requests(

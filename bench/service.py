@@ -13,6 +13,8 @@ from typing import Any
 
 import urllib3
 
+from bench.processes import Processes
+
 START_S_MAX = 60
 STOP_S_MAX = 60
 HOST = "127.0.0.1"
@@ -33,6 +35,7 @@ class Service:
         """arguments: more options; port: a free one when left out; module: what is run, unless
         there is a program."""
         self.port = free_port() if port is None else port
+        self.data_dir = data_dir
         self.scheme = "http"
         self.http = urllib3.PoolManager(retries=False, timeout=60, maxsize=64)
         self._command = [*(program or (sys.executable, "-m", module))]
@@ -80,7 +83,7 @@ class Service:
 
     def kill(self) -> None:
         """SIGKILL to every process of it at once, as a power cut would."""
-        pids = self.pids()
+        pids = self.processes.pids()
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         self.process.wait(STOP_S_MAX)
@@ -90,27 +93,10 @@ class Service:
     def request(self, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
         return self.http.request(method, self.url + path, **options)
 
-    def pids(self) -> list[int]:
+    @property
+    def processes(self) -> Processes:
         """The parent and its workers."""
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [pid, *map(int, children)]
-
-    def rss_bytes(self) -> int:
-        """The memory of all processes now, added up."""
-        return sum(_status_bytes(pid, "VmRSS") for pid in self.pids())
-
-    def rss_peak_bytes(self) -> int:
-        """The peaks of all processes, added up."""
-        return sum(_status_bytes(pid, "VmHWM") for pid in self.pids())
-
-    def cpu_s(self) -> float:
-        """CPU time of all processes so far, in user and system mode."""
-        ticks = 0
-        for pid in self.pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return Processes(self.process.pid)
 
 
 @contextmanager
@@ -129,10 +115,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
-
-
-def _status_bytes(pid: int, name: str) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    return 0

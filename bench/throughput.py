@@ -40,7 +40,7 @@ class Measured:
 
 def measure(service: Service, requests: list[bytes], events: int, *, connections: int) -> Measured:
     """From the first byte sent to the last event queryable. Raises unless all were accepted."""
-    cpu_s, started_s = service.cpu_s(), time.perf_counter()
+    cpu_s, started_s = service.processes.cpu_s(), time.perf_counter()
     replies: Replies = uvloop.run(
         send_all(iter(requests), host=HOST, port=service.port, connections=connections)
     )
@@ -55,7 +55,7 @@ def measure(service: Service, requests: list[bytes], events: int, *, connections
         len(requests) / sent_s,
         took[len(took) // 2] * 1000,
         took[len(took) * 99 // 100] * 1000,
-        (service.cpu_s() - cpu_s) / events * 1e6,
+        (service.processes.cpu_s() - cpu_s) / events * 1e6,
     )
 
 
@@ -94,7 +94,7 @@ def main(
             if stored != count:
                 raise SystemExit(f"{name}: sent {count}, counted {stored}")
         print(f"all {events + singles:,} counted exactly; peak RSS", end=" ")
-        print(f"{service.rss_peak_bytes() / 2**20:,.0f} MiB")
+        print(f"{service.processes.rss_peak_bytes() / 2**20:,.0f} MiB")
 
 
 def _counted(events: Iterator[bytes], sent: dict[str, int]) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ingest import cli_dead_letters, cli_keys
+from ingest.cli_bench import bench
 from ingest.settings import SettingsError, load_settings
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_dead_letters.app, name="dead-letters")
 app.add_typer(cli_keys.app, name="keys")
+app.command()(bench)
 
 ConfigOption = Annotated[
     Path | None,

@@ -117,12 +117,15 @@ def test_a_stop_under_load_loses_nothing_that_was_acknowledged(
 def test_a_killed_worker_comes_back(new_service: Callable[..., Service]) -> None:
     service = new_service()
     service.start()
-    [_, victim, *_] = service.pids()
+    [_, victim, *_] = service.processes.pids()
     os.kill(victim, signal.SIGKILL)
     deadline_s = time.monotonic() + 20
     while time.monotonic() < deadline_s:
         try:
-            if victim not in service.pids() and post(service, "/events", event("k")).status == 201:
+            if (
+                victim not in service.processes.pids()
+                and post(service, "/events", event("k")).status == 201
+            ):
                 break
         except urllib3.exceptions.HTTPError:
             continue
@@ -133,13 +136,13 @@ def test_a_killed_worker_comes_back(new_service: Callable[..., Service]) -> None
 def test_a_reload_keeps_the_service(new_service: Callable[..., Service]) -> None:
     service = new_service()
     service.start()
-    before = service.pids()[1:]
+    before = service.processes.pids()[1:]
     assert post(service, "/events", event("hup", id="before")).status == 201
     service.process.send_signal(signal.SIGHUP)
     deadline_s = time.monotonic() + 30
-    while set(before) & set(service.pids()) and time.monotonic() < deadline_s:
+    while set(before) & set(service.processes.pids()) and time.monotonic() < deadline_s:
         time.sleep(0.05)
-    assert not set(before) & set(service.pids())
+    assert not set(before) & set(service.processes.pids())
     service.wait_ready(deadline_s - time.monotonic())
     assert post(service, "/events", event("hup", id="after")).status == 201
     assert count(service, "hup") == 2
@@ -150,7 +153,7 @@ def test_workers_end_when_their_parent_is_killed(new_service: Callable[..., Serv
     service = new_service()
     service.start()
     assert post(service, "/events", event("orphan", id="1")).status == 201
-    parent, *workers = service.pids()
+    parent, *workers = service.processes.pids()
     os.kill(parent, signal.SIGKILL)
     service.process.wait(10)
     deadline_s = time.monotonic() + 20

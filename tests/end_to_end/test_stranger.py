@@ -60,9 +60,9 @@ def good_traffic(service: Service, name: str) -> Iterator[None]:
 
 @contextmanager
 def flat_memory(service: Service) -> Iterator[None]:
-    before = service.rss_bytes()
+    before = service.processes.rss_bytes()
     yield
-    assert service.rss_bytes() - before < RSS_GROWTH_MAX
+    assert service.processes.rss_bytes() - before < RSS_GROWTH_MAX
 
 
 @cache

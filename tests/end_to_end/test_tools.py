@@ -105,7 +105,10 @@ def test_loading_without_a_file_or_a_service_says_so() -> None:
     assert b"No such file" in event_stream("load", "nowhere.ndjson").stderr
 
 
-@pytest.mark.parametrize("users", [["SingleUser", "BatchUser"], ["MixedUser", "MetricsUser"]])
+@pytest.mark.parametrize(
+    "users",
+    [["SingleUser", "Batch100User", "DuplicatesUser"], ["MixedUser", "NdjsonUser", "GzipUser"]],
+)
 def test_locust_finds_that_stored_is_sent(service: Service, users: Sequence[str]) -> None:
     result = run(
         str(SCRIPTS / "locust"), "-f", "bench/locustfile.py", "--host", service.url, "--headless",
@@ -114,9 +117,9 @@ def test_locust_finds_that_stored_is_sent(service: Service, users: Sequence[str]
     )  # fmt: skip
     output = (result.stdout + result.stderr).decode()
     assert result.returncode == 0, output
-    found = re.search(r"sent (\d+), acknowledged (\d+), stored (\d+)", output)
+    found = re.search(r"sent (\S+), acknowledged (\S+), stored (\S+)", output)
     assert found is not None, output
-    sent, acknowledged, stored = map(int, found.groups())
+    sent, acknowledged, stored = (int(n.replace(",", "")) for n in found.groups())
     assert sent == acknowledged == stored > 100
 
 

@@ -115,7 +115,7 @@ def assert_nothing_lost_or_doubled(
     sent = set().union(*(load.sent for load in loads))
     acknowledged = set().union(*(load.acknowledged for load in loads))
     counted = count(service, "fault")
-    assert service.rss_peak_bytes() < RSS_BYTES_MAX * len(service.pids())
+    assert service.processes.rss_peak_bytes() < RSS_BYTES_MAX * len(service.processes.pids())
     total = books(service)
     outcomes = ("stored", "duplicate", "rejected", "refused", "lost")
     settled = sum(total[f"{name}_total"] for name in outcomes)

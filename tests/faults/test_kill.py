@@ -95,7 +95,7 @@ def test_a_kill_at_each_step_of_the_log(tmp_path: Path, point: str) -> None:
             EVENT_STREAM_FLUSH__SECONDS="0.1",
         )
         failing.start()
-        worker = failing.pids()[1]
+        worker = failing.processes.pids()[1]
         with Load(failing, seed=seed + round_number, threads=2) as load:
             deadline_s = time.monotonic() + 60
             while Path(f"/proc/{worker}").exists():

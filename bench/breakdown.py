@@ -1,0 +1,146 @@
+"""Where the time of an event goes: each step by itself, without HTTP, as a table in Markdown.
+
+    uv run python -m bench.breakdown
+
+CPU time of the whole process divided by the events, the median of several rounds. What a service
+takes beyond their sum (`bench.throughput` prints that) is HTTP, the event loop and merges.
+"""
+
+import gc
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import typer
+
+from bench.machine import describe
+from bench.pool import EventPool
+from ingest import columnar
+from ingest.columns import RECORD_SCHEMA, TABLE_SCHEMA, to_columns
+from ingest.committer import Commit
+from ingest.dedup import DedupWindow
+from ingest.identity import Identities, identify
+from ingest.parse import parse_each
+from ingest.texts import to_structs
+from ingest.validate import Batch
+from storage.client import connect, embedded_dsn, prepare_embedded
+from storage.migrations import migrate
+from storage.schema import EVENTS_TABLE
+from storage.wal import Wal
+from storage.writer import Writer
+
+BATCH_EVENTS, GATHERED, FLUSH_EVENTS = 1_000, 50, 20_000
+ROUNDS = 5
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+Rows = dict[str, list[float]]
+"""By step, the CPU µs an event of each round."""
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)  # as the service has it
+    pa.set_memory_pool(pa.system_memory_pool())
+    pool = EventPool(FLUSH_EVENTS, start=START, days=31)
+    batches: Rows = {}
+    singles: Rows = {}
+    with tempfile.TemporaryDirectory() as directory:
+        parts = _Parts(Path(directory))
+        for _ in range(ROUNDS):
+            parts.measure_batches(pool.take(FLUSH_EVENTS), batches)
+            parts.measure_singles(pool.take(FLUSH_EVENTS), singles)
+    print("\n".join(f"- {name}: {text}" for name, text in describe().items()))
+    print(f"\n| CPU µs an event | batches of {BATCH_EVENTS:,} | single, {GATHERED} at a time |")
+    print("| --- | --- | --- |")
+    for step in singles:
+        print(f"| {step} | {_median(batches, step)} | {_median(singles, step)} |")
+    print(f"| **sum** | **{_sum(batches)}** | **{_sum(singles)}** |")
+
+
+def _median(rows: Rows, step: str) -> str:
+    return f"{statistics.median(rows[step]):.1f}" if step in rows else ""
+
+
+def _sum(rows: Rows) -> str:
+    return f"{sum(statistics.median(values) for values in rows.values()):.1f}"
+
+
+class _Parts:
+    def __init__(self, directory: Path) -> None:
+        options: dict[str, Any] = {"segment_bytes": 64 << 20, "bytes_max": 1 << 40, "retain_s": 0}
+        self._wal = Wal(directory / "wal", schema=RECORD_SCHEMA, **options)
+        self._wal.recover()
+        self._dedup: DedupWindow[Commit] = DedupWindow(ids_max=1_000_000)
+        prepare_embedded(directory)
+
+        def open_storage() -> Any:
+            client = connect(embedded_dsn(directory))
+            migrate(client, TABLE_SCHEMA, embedded=True)
+            return client
+
+        self._writer = Writer(open_storage, EVENTS_TABLE)
+        self._writer.open()
+        self._flushes = 0
+
+    def measure_batches(self, events: list[bytes], rows: Rows) -> None:
+        bodies = [
+            b'{"events":[' + b",".join(events[at : at + BATCH_EVENTS]) + b"]}"
+            for at in range(0, len(events), BATCH_EVENTS)
+        ]
+        parsed = _timed(
+            rows, "decode and validate", lambda: [columnar.parse_list(body) for body in bodies]
+        )
+        self._measure_rest([batch for batch in parsed if batch is not None], rows)
+
+    def measure_singles(self, events: list[bytes], rows: Rows) -> None:
+        groups = [events[at : at + GATHERED] for at in range(0, len(events), GATHERED)]
+        parsed = _timed(
+            rows, "decode and validate", lambda: [parse_each(group)[0] for group in groups]
+        )
+        self._measure_rest(parsed, rows)
+
+    def _measure_rest(self, batches: list[Batch], rows: Rows) -> None:
+        identities = _timed(
+            rows,
+            "ids",
+            lambda: [identify(b, idempotency_key=None, received_us=1) for b in batches],
+        )
+        commits = [Commit(1, durable=True) for _ in batches]
+        _timed(rows, "dedup", lambda: self._deduplicate(commits, identities))
+        records = _timed(
+            rows,
+            "record batch",
+            lambda: [_record(*each) for each in zip(commits, batches, identities, strict=True)],
+        )
+        _timed(rows, "log, with sync", lambda: [self._wal.append([record]) for record in records])
+        table = _timed(rows, "columns", lambda: to_columns(to_structs(records)))
+        self._flushes += 1
+        token = str(self._flushes)
+        _timed(rows, "insert, rollups included", lambda: self._writer.write(table, token=token))
+
+    def _deduplicate(self, commits: list[Commit], identities: list[Identities]) -> None:
+        for commit, known in zip(commits, identities, strict=True):
+            self._dedup.claim(known.ids, commit)
+            self._dedup.confirm(known.ids)
+
+
+def _record(commit: Commit, batch: Batch, identities: Identities) -> pa.RecordBatch:
+    commit.add(batch.events, identities, range(batch.size), received_us=1)
+    return commit.record_batch()
+
+
+def _timed(rows: Rows, step: str, function: Callable[[], Any]) -> Any:
+    started_s = time.process_time()
+    result = function()
+    rows.setdefault(step, []).append((time.process_time() - started_s) / FLUSH_EVENTS * 1e6)
+    return result
+
+
+if __name__ == "__main__":
+    typer.run(main)
