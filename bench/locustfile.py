@@ -45,7 +45,7 @@ def as_body(texts: list[bytes]) -> bytes:
     return b'{"events":[' + b",".join(texts) + b"]}"
 
 
-class EventUser(FastHttpUser):
+class ServiceUser(FastHttpUser):
     """events: in a request."""
 
     abstract = True
@@ -60,13 +60,6 @@ class EventUser(FastHttpUser):
         if self.encoding:
             self.headers["Content-Encoding"] = self.encoding
 
-    @task
-    def send(self) -> None:
-        self.post(self.body(new_events(self.events)), self.events)
-
-    def body(self, texts: list[bytes]) -> bytes:
-        return as_body(texts)
-
     def post(self, body: bytes, size: int, path: str = "") -> None:
         """size: how many of the events are new."""
         path = path or self.path
@@ -78,6 +71,22 @@ class EventUser(FastHttpUser):
                 Sent.acknowledged += size
             else:
                 reply.failure(f"status {reply.status_code}")
+
+
+class EventUser(ServiceUser):
+    """Sends requests alike, one after the other."""
+
+    abstract = True
+
+    @task
+    def request(self) -> None:
+        self.send()
+
+    def send(self) -> None:
+        self.post(self.body(new_events(self.events)), self.events)
+
+    def body(self, texts: list[bytes]) -> bytes:
+        return as_body(texts)
 
 
 class SingleUser(EventUser):
@@ -139,7 +148,6 @@ class DuplicatesUser(EventUser):
     events = 1_000
     known: tuple[bytes, ...] = ()
 
-    @task
     def send(self) -> None:
         texts = new_events(self.events - len(self.known))
         fresh = len(texts)
@@ -149,13 +157,10 @@ class DuplicatesUser(EventUser):
         self.known = tuple(texts[: self.events // DUPLICATES_EVERY])
 
 
-class MetricsUser(EventUser):
+class MetricsUser(ServiceUser):
     """A dashboard."""
 
     @task
-    def send(self) -> None:
-        self.ask()
-
     def ask(self) -> None:
         group_by = random.choice(("channel", "daily", "hourly"))
         query = urlencode({"event_name": POOL.name, "group_by": group_by})
@@ -173,10 +178,6 @@ class MixedUser(MetricsUser):
     @task(5)
     def batch(self) -> None:
         self.post(as_body(new_events(100)), 100, "/events/batch")
-
-    @task(1)
-    def send(self) -> None:
-        self.ask()
 
 
 def add_options(parser: ArgumentParser) -> None:
