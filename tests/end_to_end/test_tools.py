@@ -123,6 +123,26 @@ def test_locust_finds_that_stored_is_sent(service: Service, users: Sequence[str]
     assert sent == acknowledged == stored > 100
 
 
+def test_bench_measures_checks_and_reports(tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    result = event_stream(
+        "bench", "batch-100", "metrics", "--seconds", "1", "--report", str(report)
+    )
+    assert result.returncode == 0, (result.stdout + result.stderr).decode()
+    assert re.search(rb"^batch-100 +[\d,]+ events/s$", result.stdout, re.MULTILINE)
+    page = (report / "index.html").read_text()
+    assert "batch-100" in page
+    assert "metrics" in page
+    assert (report / "batch-100.html").stat().st_size > 10_000
+
+
+def test_bench_says_which_scenarios_there_are() -> None:
+    assert b"batch-1000\n" in event_stream("bench", "--list").stdout
+    wrong = event_stream("bench", "nothing")
+    assert wrong.returncode == 2
+    assert b"There is no scenario nothing" in wrong.stderr
+
+
 def test_every_curl_of_the_readme_works_as_printed(service: Service) -> None:
     readme = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)
