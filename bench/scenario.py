@@ -70,7 +70,7 @@ def _measure(environment: Environment, users: int, pid: int, seconds: float) -> 
         p99_ms=float(total.get_response_time_percentile(0.99)),
         p999_ms=float(total.get_response_time_percentile(0.999)),
         failures=total.num_failures,
-        cpu_us_per_event=cpu_s / max(1, events) * 1e6,
+        cpu_us_per_event=cpu_s / max(1, events or total.num_requests) * 1e6,
         service_cores=cpu_s / took_s,
         client_cores=(_own_cpu_s() - client_s) / took_s,
         rss_bytes=service.rss_bytes(),

@@ -6,7 +6,8 @@ import msgspec
 class Step(msgspec.Struct, frozen=True):
     """What one number of users brought about.
 
-    p50_ms to p999_ms: of requests; failures: of them; service_cores, client_cores: CPU used, where
+    p50_ms to p999_ms: of requests; cpu_us_per_event: of each request where they have no events;
+    failures: of them; service_cores, client_cores: CPU used, where
     near 1 the client (Locust) can do no more; backlog: events acknowledged and not stored yet at
     the end of the step.
     """

@@ -75,7 +75,9 @@ def run(scenarios: list[Scenario], *, seconds: float, report: Path, config: Path
     print("\nSustainable: the best step without a failure in which storage kept up")
     for measurement in measurements:
         best = measurement.sustainable
-        rate = "none" if best is None else f"{best.events_per_s:,.0f} events/s"
+        rate = "none" if best is None else f"{best.requests_per_s:,.0f} requests/s"
+        if best is not None and best.events_per_s:
+            rate = f"{best.events_per_s:,.0f} events/s"
         print(f"{measurement.name:24} {rate}")
     print(f"Report: {report / 'index.html'}")
 
