@@ -163,23 +163,25 @@ def create_app(
         statuses={**http_errors.STATUSES, **query_errors.STATUSES},
         middleware=[request_instruments, *access.middleware, BodyErrors(), fill, lifespan],
     )
-    direct = DirectEvents(
-        CancelOnDisconnect(app),
-        take=Gatherer(
-            ingestor=pipeline.ingestor,
-            settled=pipeline.journal.settled,
-            durable=acks.default != "buffered",
-            wait_s=settings.buffer.commit_ms / 1000,
-            events_max=settings.buffer.commit_rows,
-        ).take,
-        ack=acks.default,
-        is_welcome=access.is_welcome,
-        headers=SECURITY_HEADERS,
-        fill=fill.header,
-        observe=request_instruments.observe,
-    )
+    served: AsgiApp = CancelOnDisconnect(app)
+    if acks.default != "stored":  # what is gathered waits for the log, not for the table
+        served = DirectEvents(
+            served,
+            take=Gatherer(
+                ingestor=pipeline.ingestor,
+                settled=pipeline.journal.settled,
+                durable=acks.default != "buffered",
+                wait_s=settings.buffer.commit_ms / 1000,
+                events_max=settings.buffer.commit_rows,
+            ).take,
+            ack=acks.default,
+            is_welcome=access.is_welcome,
+            headers=SECURITY_HEADERS,
+            fill=fill.header,
+            observe=request_instruments.observe,
+        )
     return BodyGuard(
-        direct,
+        served,
         url_bytes_max=limits.url_bytes,
         head_bytes_max=limits.head_bytes,
         bytes_max=limits.body_bytes,

@@ -76,9 +76,11 @@ class BodyGuard:
             await self._app(scope, receive, send)
             return
         body = b""
+        # First of all: whoever sends what is refused below must be known when that is answered.
+        may_send = self._may_send(scope)
         try:
             length = self._checked_length(scope)
-            if self._may_send(scope):
+            if may_send:
                 body = await self._read(receive, length)
             scope[_BODY_KEY] = body
         except IngestError as error:

@@ -115,6 +115,13 @@ def test_who_has_no_key_is_not_even_read(guarded: Service) -> None:
     assert post(guarded, "/events/batch", body=b"[" * 1_000_000).status == 401
 
 
+def test_one_with_a_key_hears_what_is_wrong_with_the_request_itself(
+    guarded: Service, keys: dict[str, str]
+) -> None:
+    long = guarded.request("GET", f"/events/names?x={'a' * 9_000}", headers=bearer(keys["query"]))
+    assert long.status == 414
+
+
 def test_keys_are_made_rotated_and_revoked_while_the_service_runs(
     new_service: Callable[..., Service], tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Single events past Falcon: nobody can tell, and each gets the answer to its own body."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -93,6 +94,17 @@ def test_plain_events_without_an_id_are_told_apart_or_together_by_their_content(
     timeless = {post(service, "/events", event("content")).json()["id"] for _ in range(3)}
     assert len(timeless) == 3
     assert metrics(service, "content")["total_count"] == 4
+
+
+def test_where_a_201_promises_storage_a_plain_event_is_stored_by_then(
+    new_service: Callable[..., Service],
+) -> None:
+    service = new_service(EVENT_STREAM_ACK__LEVEL="stored")
+    service.start()
+    reply = post(service, "/events", event("stored"))
+    assert (reply.status, reply.headers["Preference-Applied"]) == (201, "ack=stored")
+    fields = {"event_name": "stored"}
+    assert service.request("GET", "/events/metrics", fields=fields).json()["total_count"] == 1
 
 
 def test_plain_requests_are_counted_like_others(service: Service) -> None:
