@@ -11,15 +11,16 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import typer
 
+from bench.http import batch_body
 from bench.machine import describe
 from bench.pool import EventPool
+from bench.throughput import START
 from ingest import columnar
 from ingest.columns import RECORD_SCHEMA, TABLE_SCHEMA, to_columns
 from ingest.committer import Commit
@@ -36,7 +37,6 @@ from storage.writer import Writer
 
 BATCH_EVENTS, GATHERED, FLUSH_EVENTS = 1_000, 50, 20_000
 ROUNDS = 5
-START = datetime(2024, 1, 1, tzinfo=UTC)
 
 Rows = dict[str, list[float]]
 """By step, the CPU µs an event of each round."""
@@ -90,8 +90,7 @@ class _Parts:
 
     def measure_batches(self, events: list[bytes], rows: Rows) -> None:
         bodies = [
-            b'{"events":[' + b",".join(events[at : at + BATCH_EVENTS]) + b"]}"
-            for at in range(0, len(events), BATCH_EVENTS)
+            batch_body(events[at : at + BATCH_EVENTS]) for at in range(0, len(events), BATCH_EVENTS)
         ]
         parsed = _timed(
             rows, "decode and validate", lambda: [columnar.parse_list(body) for body in bodies]

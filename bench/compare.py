@@ -28,7 +28,7 @@ import urllib3
 import uvloop
 
 from bench.generate import generate
-from bench.http import post, send_all
+from bench.http import batch_body, post, send_all
 from bench.service import HOST, free_port, running_service
 from bench.throughput import CONNECTIONS_BATCH, CONNECTIONS_SINGLE, START, measure
 
@@ -109,7 +109,7 @@ def _requests(lines: list[bytes], batch_size: int) -> list[bytes]:
     return [
         post(
             "/events/batch",
-            b'{"events":[' + b",".join(lines[at : at + batch_size]) + b"]}",
+            batch_body(lines[at : at + batch_size]),
             host=HOST,
         )
         for at in range(0, len(lines), batch_size)

@@ -7,7 +7,7 @@ answered or, with a pace, when they are due.
 import asyncio
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -31,6 +31,11 @@ def post(path: str, body: bytes, *, host: str, content_type: str = "application/
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def batch_body(texts: Sequence[bytes]) -> bytes:
+    """The body of a batch of events, each a JSON text."""
+    return b'{"events":[' + b",".join(texts) + b"]}"
 
 
 async def send_all(

@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 from locust import FastHttpUser, constant, events, task
 from locust.env import Environment
 
+from bench.http import batch_body
 from bench.pool import EventPool
 
 POOL_EVENTS = 2_000
@@ -39,10 +40,6 @@ class Sent:
 def new_events(size: int) -> list[bytes]:
     Sent.sent += size
     return POOL.take(size)
-
-
-def as_body(texts: list[bytes]) -> bytes:
-    return b'{"events":[' + b",".join(texts) + b"]}"
 
 
 class ServiceUser(FastHttpUser):
@@ -86,7 +83,7 @@ class EventUser(ServiceUser):
         self.post(self.body(new_events(self.events)), self.events)
 
     def body(self, texts: list[bytes]) -> bytes:
-        return as_body(texts)
+        return batch_body(texts)
 
 
 class SingleUser(EventUser):
@@ -139,7 +136,7 @@ class GzipUser(EventUser):
     encoding = "gzip"
 
     def body(self, texts: list[bytes]) -> bytes:
-        return gzip.compress(as_body(texts), compresslevel=1)
+        return gzip.compress(batch_body(texts), compresslevel=1)
 
 
 class DuplicatesUser(EventUser):
@@ -153,7 +150,7 @@ class DuplicatesUser(EventUser):
         fresh = len(texts)
         texts += self.known
         random.shuffle(texts)
-        self.post(as_body(texts), fresh)
+        self.post(batch_body(texts), fresh)
         self.known = tuple(texts[: self.events // DUPLICATES_EVERY])
 
 
@@ -177,7 +174,7 @@ class MixedUser(MetricsUser):
 
     @task(5)
     def batch(self) -> None:
-        self.post(as_body(new_events(100)), 100, "/events/batch")
+        self.post(batch_body(new_events(100)), 100, "/events/batch")
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -27,7 +27,7 @@ import urllib3
 import uvloop
 
 from bench.generate import DAY_S, generate
-from bench.http import post, send_all
+from bench.http import batch_body, post, send_all
 from bench.service import HOST, Service, running_service
 from bench.throughput import CONNECTIONS_BATCH, START
 
@@ -137,7 +137,7 @@ def _requests(
     source = generate(events, seed=1, start=start, days=1)
     templates: list[bytes] = []
     while batch := list(islice(source, BATCH)):
-        templates.append(b'{"events":[' + b",".join(batch) + b"]}")
+        templates.append(batch_body(batch))
     for number, day in enumerate(days):
         mark = f"{prefix}-{number}-".encode()
         for template in templates:

@@ -18,7 +18,7 @@ import orjson
 import typer
 import uvloop
 
-from bench.http import Replies, post, send_all
+from bench.http import Replies, batch_body, post, send_all
 from bench.machine import describe
 from bench.pool import EventPool
 from bench.service import HOST, Service, running_service
@@ -115,8 +115,7 @@ def _requests(pool: EventPool, count: int, batch_size: int) -> Iterator[bytes]:
         if batch_size == 1:
             yield post("/events", pool.take(1)[0], host=HOST)
         else:
-            body = b'{"events":[' + b",".join(pool.take(batch_size)) + b"]}"
-            yield post("/events/batch", body, host=HOST)
+            yield post("/events/batch", batch_body(pool.take(batch_size)), host=HOST)
 
 
 def _ledger(service: Service) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import typer
 import uvloop
 
 from bench.generate import generate
-from bench.http import Replies, post, send_all
+from bench.http import Replies, batch_body, post, send_all
 from bench.service import HOST, Service, running_service
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -107,7 +107,7 @@ def _counted(events: Iterator[bytes], sent: dict[str, int]) -> Iterator[bytes]:
 def in_requests(events: Iterator[bytes], size: int) -> Iterator[bytes]:
     """Batches of `size` events as requests, ready to be sent."""
     while batch := list(islice(events, size)):
-        yield post("/events/batch", b'{"events":[' + b",".join(batch) + b"]}", host=HOST)
+        yield post("/events/batch", batch_body(batch), host=HOST)
 
 
 def _reporter() -> Callable[[str, Measured], None]:

@@ -17,6 +17,7 @@ from ingest.gatherer import Taken
 from ingest.ingestor import Ack
 from ingest.keys import Key
 from ingest.parse import JSON_TYPES
+from ingest.resources import event_reply
 from ingest.routes import PREFIXES
 
 _PATHS = {f"{prefix}/events" for prefix in PREFIXES}
@@ -66,8 +67,7 @@ class DirectEvents:
             fail(scope, error)
             await self._app(scope, receive, send)
             return
-        reply = {"id": event_id, "duplicate": True} if is_known else {"id": event_id}
-        await self._answer(send, orjson.dumps(reply))
+        await self._answer(send, orjson.dumps(event_reply(event_id, is_known)))
         self._observe("POST", scope["path"], 201, time.perf_counter() - started_s)
 
     def _is_plain(self, scope: Scope) -> bool:

@@ -58,6 +58,11 @@ def _preferred(preference: str) -> Ack | None:
     return None
 
 
+def event_reply(event_id: str | None, is_known: bool) -> dict[str, Any]:
+    """What is said of one event that was accepted."""
+    return {"id": event_id, "duplicate": True} if is_known else {"id": event_id}
+
+
 class EventResource:
     """One event."""
 
@@ -75,10 +80,7 @@ class EventResource:
             batch, idempotency_key=_idempotency_key(req), partial=False, ack=ack
         )
         resp.status = 201
-        reply: dict[str, Any] = {"id": receipt.ids[0]}
-        if receipt.duplicates:
-            reply["duplicate"] = True
-        _answer(resp, reply, ack)
+        _answer(resp, event_reply(receipt.ids[0], receipt.duplicates > 0), ack)
 
 
 class BatchResource:
