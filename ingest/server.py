@@ -1,6 +1,7 @@
 """One service on one machine: the checks before it starts, and Granian with its workers."""
 
 import fcntl
+import multiprocessing
 import os
 import signal
 import socket
@@ -54,6 +55,8 @@ def serve(settings: Settings) -> int:
     Raises StartError.
     """
     configure_logging(settings.log)
+    # What a worker is given is not made to be pickled, as Python 3.14's own choice would have it.
+    multiprocessing.set_start_method("fork", force=True)
     with ExitStack() as stack:
         _check_port(settings.host, settings.port)
         _make_data_dir(settings.data_dir)

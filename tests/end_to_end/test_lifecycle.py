@@ -70,6 +70,16 @@ def test_help_is_everywhere() -> None:
         assert "Usage" in result.stdout
 
 
+def test_starts_where_python_does_not_fork_unless_told_to(tmp_path: Path) -> None:
+    """As Python 3.14 does not."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import multiprocessing; multiprocessing.set_start_method('spawn')"
+    )
+    environment = {"PYTHONPATH": str(tmp_path)}
+    with running_service(tmp_path / "data", environment=environment) as service:
+        assert service.request("GET", "/readyz").status == 200
+
+
 def test_events_sent_before_the_stop_are_there_after_the_next_start(
     new_service: Callable[..., Service],
 ) -> None:
