@@ -8,12 +8,13 @@ Belongs to the event loop; nothing in here waits.
 
 import asyncio
 import functools
+from array import array
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import pyarrow as pa
 
-from ingest.columns import RECORD_SCHEMA, TEXT_SCHEMA
+from ingest.columns import RECORD_SCHEMA, TEXT_SCHEMA, TIME
 from ingest.dedup import DedupWindow
 from ingest.errors import BufferFullError, NotDurableError
 from ingest.identity import Identities
@@ -81,15 +82,18 @@ class Commit:
                 waiter.set_exception(error)
 
     def record_batch(self) -> pa.RecordBatch:
-        columns = (self.ids, self.event_times_us, self.key_times_us, self.received_times_us)
-        arrays = [
-            pa.array(values, field.type)
-            for values, field in zip(columns, RECORD_SCHEMA, strict=False)
-        ]
+        times = (self.event_times_us, self.key_times_us, self.received_times_us)
+        arrays = [pa.array(self.ids, pa.string()), *map(_times, times)]
         if self._columns is not None:
             return pa.RecordBatch.from_arrays([*arrays, self._columns], schema=RECORD_SCHEMA)
         texts = pa.array(self._texts, pa.binary())
         return pa.RecordBatch.from_arrays([*arrays, texts], schema=TEXT_SCHEMA)
+
+
+def _times(times_us: Sequence[int]) -> pa.Array:
+    """Times in µs since 1970 as a column; PERF: half of what pa.array takes for few."""
+    data = pa.py_buffer(array("q", times_us))
+    return pa.Array.from_buffers(TIME, len(times_us), [None, data])
 
 
 class Committer:

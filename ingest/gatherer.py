@@ -7,7 +7,7 @@ Belongs to the event loop.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from ingest.ingestor import Ingestor, Submitted
 from ingest.parse import parse_each
@@ -21,12 +21,12 @@ class Gatherer:
         self,
         *,
         ingestor: Ingestor,
-        settled: Callable[[], Awaitable[None]],
+        settled: Callable[[], "asyncio.Future[None]"],
         durable: bool,
         wait_s: float,
         events_max: int,
     ) -> None:
-        """settled: returns when the log has what it was given; durable: whether events are
+        """settled: done when the log has what it was given; durable: whether events are
         acknowledged only then; wait_s: how long events are gathered at least; events_max: at how
         many they no longer are."""
         self._ingestor = ingestor
@@ -36,25 +36,28 @@ class Gatherer:
         self._events_max = events_max
         self._bodies: list[bytes] = []
         self._waiters: list[asyncio.Future[Taken]] = []
-        self._sealing: asyncio.Task[None] | None = None
+        self._is_sealing = False
 
     def take(self, body: bytes) -> "asyncio.Future[Taken]":
         """Done when the event in `body` may be acknowledged; raises IngestError."""
-        waiter: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Taken] = loop.create_future()
         self._bodies.append(body)
         self._waiters.append(waiter)
         if len(self._bodies) >= self._events_max:
             self._seal()
-        elif self._sealing is None:
-            self._sealing = asyncio.create_task(self._keep_sealing())
+        elif not self._is_sealing:
+            self._is_sealing = True
+            loop.call_later(self._wait_s, self._seal_when_settled)
         return waiter
 
-    async def _keep_sealing(self) -> None:
-        while self._bodies:
-            await asyncio.sleep(self._wait_s)
-            await self._settled()
+    def _seal_when_settled(self) -> None:
+        self._settled().add_done_callback(self._seal_now)
+
+    def _seal_now(self, _: object) -> None:
+        self._is_sealing = False
+        if self._bodies:
             self._seal()
-        self._sealing = None
 
     def _seal(self) -> None:
         """Ingest what was gathered."""
@@ -74,12 +77,13 @@ class Gatherer:
             return
         # Should an earlier commit fail whose events came again here, then all of these are refused:
         # those that were kept are known when they are sent again.
-        together = asyncio.gather(*submitted.waits)
+        waits = submitted.waits
+        together = waits[0] if len(waits) == 1 else asyncio.gather(*waits)
         together.add_done_callback(lambda done: _settle(done, waiters, submitted))
 
 
 def _settle(
-    done: "asyncio.Future[list[None]]",
+    done: "asyncio.Future[None] | asyncio.Future[list[None]]",
     waiters: Sequence["asyncio.Future[Taken]"],
     submitted: Submitted,
 ) -> None:

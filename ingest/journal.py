@@ -9,7 +9,7 @@ Belongs to the event loop; only the writing is elsewhere.
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -68,7 +68,8 @@ class Journal:
             done(None)
             return True
         entries = len(self._gathering) + len(self._writing)
-        size = batch.nbytes
+        # PERF: nbytes would take 20 µs to leave out what a slice does not show.
+        size = batch.get_total_buffer_size()
         pending = self._pending_bytes + size
         if (
             (entries and pending > self._pending_bytes_max)
@@ -88,12 +89,14 @@ class Journal:
         times = [entry.received_us for entry in self._writing + self._gathering]
         return min(times, default=None)
 
-    async def settled(self) -> None:
-        """Return when everything submitted so far is done."""
+    def settled(self) -> asyncio.Future[None]:
+        """Done when everything submitted so far is."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._settled < self._submitted:
-            waiter = asyncio.get_running_loop().create_future()
             self._waiting.append((self._submitted, waiter))
-            await waiter
+        else:
+            waiter.set_result(None)
+        return waiter
 
     def close(self) -> None:
         """Nothing may be under way any more."""
@@ -105,10 +108,12 @@ class Journal:
         self._writing, self._gathering = self._gathering, []
         loop = asyncio.get_running_loop()
         batches = [entry.batch for entry in self._writing]
-        future = loop.run_in_executor(self._thread, wal.append, batches)
-        future.add_done_callback(lambda written: self._written(wal, written))
+        # PERF: half of what run_in_executor takes, and nobody awaits this.
+        self._thread.submit(wal.append, batches).add_done_callback(
+            lambda written: loop.call_soon_threadsafe(self._written, wal, written)
+        )
 
-    def _written(self, wal: Wal, written: "asyncio.Future[list[Location]]") -> None:
+    def _written(self, wal: Wal, written: Future[list[Location]]) -> None:
         group, self._writing = self._writing, []
         self._pending_bytes -= sum(entry.bytes for entry in group)
         failure = written.exception()

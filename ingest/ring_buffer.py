@@ -58,6 +58,7 @@ class RingBuffer:
         self._rows = 0
         self._rows_held = self._bytes_held = 0  # in memory
         self._rows_waiting = self._bytes_waiting = 0
+        self._rows_wanted = self._bytes_wanted = 0  # by who waits in `take`
         self._flush_until = 0
         self._closed = False
 
@@ -81,7 +82,7 @@ class RingBuffer:
         bytes. A batch larger than a bound is taken by an empty buffer, else it could never be.
         """
         rows = batch.num_rows
-        size = batch.nbytes if nbytes is None else nbytes
+        size = batch.get_total_buffer_size() if nbytes is None else nbytes
         with self._condition:
             if self._appended - self._released >= len(self._slots):
                 assert not force, "has_slots must be asked before"
@@ -103,7 +104,13 @@ class RingBuffer:
                 self._bytes_held += size
             self._rows_waiting += rows
             self._bytes_waiting += size
-            self._condition.notify()
+            # PERF: to wake the flusher takes longer than all else in here; its age it sees itself.
+            if (
+                self._appended - self._taken == 1
+                or self._rows_waiting >= self._rows_wanted
+                or self._bytes_waiting >= self._bytes_wanted
+            ):
+                self._condition.notify()
             return sequence
 
     def take(self, *, rows: int, bytes: int, age_s: float) -> tuple[Sequence[Slot], str]:  # noqa: A002
@@ -115,6 +122,7 @@ class RingBuffer:
         `rows` or `bytes`.
         """
         with self._condition:
+            self._rows_wanted, self._bytes_wanted = rows, bytes
             while True:
                 reason, wait_s = self._due(rows, bytes, age_s)
                 if reason == "closed":
