@@ -46,10 +46,12 @@ class Flusher:
         bytes: int,  # noqa: A002
         age_s: float,
         clock: Callable[[], float],
+        prepare_thread: Callable[[], None] = lambda: None,
     ) -> None:
         """rows, bytes, age_s: at which a flush is due. wal: where spilled slots are read back and
         stored ones forgotten; stream_id: unique to it, or to this process where there is none, so
-        that its tokens are; clock: monotonic, in seconds."""
+        that its tokens are; clock: monotonic, in seconds; prepare_thread: called in its
+        thread at the start."""
         self._wal = wal
         self._ring = ring
         self._persister = persister
@@ -58,6 +60,7 @@ class Flusher:
         self._stream_id = stream_id
         self._rows, self._bytes, self._age_s = rows, bytes, age_s
         self._clock = clock
+        self._prepare_thread = prepare_thread
         self._rows_per_s = 0.0
         self._opened = threading.Event()
         self._waiting_lock = threading.Lock()
@@ -109,6 +112,7 @@ class Flusher:
         return self._ring.fill().rows / self._rows_per_s if self._rows_per_s else 1.0
 
     def _run(self) -> None:
+        self._prepare_thread()
         try:
             self._persister.open()
             self._opened.set()

@@ -68,7 +68,7 @@ class Journal:
             done(None)
             return True
         entries = len(self._gathering) + len(self._writing)
-        # PERF: nbytes would take 20 µs to leave out what a slice does not show.
+        # PERF: nbytes would take 20 µs more, for what slices do not show.
         size = batch.get_total_buffer_size()
         pending = self._pending_bytes + size
         if (

@@ -12,6 +12,7 @@ from ingest.columnar import COLUMNAR_BYTES_MIN, parse_lines, parse_list
 from ingest.decode import Decoded, decode, decode_lines
 from ingest.encoding import decompress
 from ingest.errors import IngestError, MediaTypeError, PayloadError, RejectedError, TooLargeError
+from ingest.priority import give_way
 from ingest.validate import Batch, events_of, validate
 
 JSON_TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded")
@@ -31,7 +32,7 @@ class Parser:
         """decompressed_bytes_max, events_max: what one request may carry."""
         self._bytes_max = decompressed_bytes_max
         self._events_max = events_max
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="parser")
+        self._threads = ThreadPoolExecutor(THREADS, "parser", initializer=give_way)
 
     async def parse_event(self, body: bytes, *, media_type: str, encoding: str) -> Batch:
         """The event of a body with one. Raises IngestError for a body that can't be read."""

@@ -17,6 +17,7 @@ from ingest.instruments import FlushInstruments
 from ingest.journal import Journal
 from ingest.ledger import Ledger
 from ingest.persist import Persister
+from ingest.priority import give_way
 from ingest.recovery import Adopter, claim_wal, replay
 from ingest.ring_buffer import RingBuffer
 from ingest.settings import Settings
@@ -108,6 +109,8 @@ def build_pipeline(
         rows=settings.flush.rows,
         bytes=settings.flush.bytes,
         age_s=settings.flush.seconds,
+        # A server has its own cores, or it is for its operator to say.
+        prepare_thread=give_way if settings.clickhouse_url is None else lambda: None,
         clock=clock.monotonic_s,
     )
     committer = Committer(

@@ -14,6 +14,7 @@ import pytest
 import urllib3
 
 from bench.service import Service, free_port, running_service
+from ingest.priority import NICENESS
 from tests.end_to_end.api import count, event, metrics, post
 from tests.end_to_end.conftest import fake_clickhouse
 from tests.faults.harness import wait_until
@@ -122,6 +123,19 @@ def test_a_stop_under_load_loses_nothing_that_was_acknowledged(
     service.start()
     assert count(service, "load") >= len(acknowledged)
     assert service.stop() == 0
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) == 1, reason="with one core nothing gives way")
+def test_merges_of_the_embedded_engine_give_way_to_requests(tmp_path: Path) -> None:
+    """An engine that starts its threads from another one of ours would undo it."""
+    niceness: dict[str, set[int]] = {}
+    with running_service(tmp_path) as service:
+        for pid in service.processes.pids():
+            for status in Path(f"/proc/{pid}/task").glob("*/stat"):
+                name, _, fields = status.read_text().partition("(")[2].rpartition(")")
+                niceness.setdefault(name, set()).add(int(fields.split()[16]))
+    assert niceness["MergeMutate"] == {NICENESS}
+    assert niceness["tokio-rt-worker"] == {0}
 
 
 def test_a_killed_worker_comes_back(new_service: Callable[..., Service]) -> None:
