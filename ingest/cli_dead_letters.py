@@ -4,15 +4,17 @@ import json
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from ingest.settings import Settings, SettingsError, load_settings
-from storage.dead_letters import DeadLetter, DeadLetters
 from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from storage.dead_letters import DeadLetter
 
 app = typer.Typer(
     help="Rows that ClickHouse refused for good: list, show, replay, discard.",
@@ -90,7 +92,10 @@ def discard(
         print(f"{letter.name}: {letter.rows} rows {'would be ' if dry_run else ''}discarded")
 
 
-def _letters(settings: Settings, names: list[str] | None) -> Iterator[DeadLetter]:
+def _letters(settings: Settings, names: list[str] | None) -> Iterator["DeadLetter"]:
+    # Imported late: the parent of the workers, which needs no Arrow, has the commands too.
+    from storage.dead_letters import DeadLetters
+
     found = {
         letter.name: letter
         for letter in DeadLetters(settings.data_dir, bytes_max=settings.dead_letters.bytes)

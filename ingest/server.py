@@ -136,12 +136,10 @@ def _load_worker(settings: Settings, peers_dir: Path | None) -> AsgiApp:
     configure_logging(settings.log)
     sys.meta_path.insert(0, _NoPandas())
     # Imported late: the parent process needs neither Arrow nor ClickHouse in memory.
-    import pyarrow as pa
-
     from ingest.app import create_app
+    from ingest.memory import keep_little
 
-    # PERF: Arrow's own allocator keeps some 50 MB more of what was freed, and is no faster here.
-    pa.set_memory_pool(pa.system_memory_pool())
+    keep_little()
     app = create_app(settings, peers_dir=peers_dir, undrained=lambda: os._exit(1))
     if settings.proxies.trusted:
         app = wrap_asgi_with_proxy_headers(app, list(settings.proxies.trusted))

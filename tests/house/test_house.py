@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,14 @@ def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, An
             yield from settings(kind, f"{prefix}{name}.")
         else:
             yield prefix + name, field.default
+
+
+def test_the_parent_of_the_workers_loads_neither_arrow_nor_the_engine() -> None:
+    """They would take a third of its memory, and of the time of every command."""
+    code = "import sys, ingest.cli, ingest.server; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert {"pyarrow", "numpy", "chdb", "clickhouse_connect"}.isdisjoint(loaded)
 
 
 def test_every_setting_is_documented_with_its_variable_and_default() -> None:
