@@ -4,7 +4,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, BinaryIO, NoReturn
+from typing import Annotated, BinaryIO
 
 import typer
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from ingest import cli_dead_letters, cli_keys
 from ingest.cli_bench import bench
+from ingest.cli_parts import ConfigOption, DataDirOption, UrlOption, fail
 from ingest.settings import SettingsError, load_settings
 
 app = typer.Typer(
@@ -25,11 +26,6 @@ app.add_typer(cli_dead_letters.app, name="dead-letters")
 app.add_typer(cli_keys.app, name="keys")
 app.command()(bench)
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="YAML file of settings [default: config/config.yaml]"),
-]
-
 
 @app.command()
 def serve(
@@ -37,10 +33,8 @@ def serve(
     host: Annotated[str | None, typer.Option(help="IP address to listen on")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the service keeps files")] = None,
-    clickhouse_url: Annotated[
-        str | None, typer.Option(help="A ClickHouse server instead of the embedded engine")
-    ] = None,
+    data_dir: DataDirOption = None,
+    clickhouse_url: UrlOption = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
@@ -60,7 +54,7 @@ def serve(
         )
         code = run(settings)
     except (SettingsError, StartError) as error:
-        _fail(error)
+        fail(error)
     raise typer.Exit(code)
 
 
@@ -95,7 +89,7 @@ def load(
                 lambda loaded: bar.update(task, description=f"{loaded.accepted:,} events"),
             )
     except (OSError, LoadError, SourceError) as error:
-        _fail(error)
+        fail(error)
     print(
         f"{loaded.accepted:,} events accepted, {loaded.duplicates:,} of them known before;"
         f" {loaded.rejected:,} rejected"
@@ -122,16 +116,14 @@ def generate(
                 out.write(event + b"\n")
             out.flush()
     except OSError as error:
-        _fail(error)
+        fail(error)
 
 
 @app.command()
 def doctor(
     config: ConfigOption = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the service keeps files")] = None,
-    clickhouse_url: Annotated[
-        str | None, typer.Option(help="A ClickHouse server instead of the embedded engine")
-    ] = None,
+    data_dir: DataDirOption = None,
+    clickhouse_url: UrlOption = None,
 ) -> None:
     """Compare the logs, the dead letters and the table, and say what is off; exit code 1 if so.
 
@@ -150,7 +142,7 @@ def doctor(
         with locked(settings.data_dir) if embedded else nullcontext():
             report = examine(settings.data_dir, letters, open_client(settings))
     except (SettingsError, StartError, StorageError) as error:
-        _fail(error)
+        fail(error)
     for line in report.facts:
         print(line)
     for line in report.faults:
@@ -161,11 +153,6 @@ def doctor(
 
 def _opened(file: str) -> AbstractContextManager[BinaryIO]:
     return nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb")
-
-
-def _fail(error: Exception) -> NoReturn:
-    print(f"event-stream: {error}", file=sys.stderr)
-    raise typer.Exit(2)
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ingest.cli_parts import fail
+
 
 def bench(
     scenario: Annotated[
@@ -24,7 +26,7 @@ def bench(
     was lost or counted twice.
     """
     if find_spec("locust") is None:
-        _fail("Locust is needed to make load: install event-stream[bench]")
+        fail("Locust is needed to make load: install event-stream[bench]")
     from bench.suite import SCENARIOS, ScenarioError, run
 
     if show:
@@ -33,13 +35,8 @@ def bench(
     chosen = [s for s in SCENARIOS if not scenario or s.name in scenario]
     unknown = set(scenario or ()) - {s.name for s in SCENARIOS}
     if unknown:
-        _fail(f"There is no scenario {sorted(unknown)[0]}: --list shows all")
+        fail(f"There is no scenario {sorted(unknown)[0]}: --list shows all")
     try:
         run(chosen, seconds=seconds, report=report, config=config)
     except (ScenarioError, OSError) as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> None:
-    typer.echo(message, err=True)
-    raise typer.Exit(2)
+        fail(error)

@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from ingest.cli_parts import ConfigOption, DataDirOption, UrlOption, fail
 from ingest.settings import Settings, SettingsError, load_settings
 from storage.errors import StorageError
 
@@ -22,14 +23,11 @@ app = typer.Typer(
 )
 
 Names = Annotated[list[str] | None, typer.Argument(help="Names as listed; none for all of them")]
-Config = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of settings")]
-DataDir = Annotated[Path | None, typer.Option(help="Where the service keeps files")]
-Url = Annotated[str | None, typer.Option(help="A ClickHouse server instead of the embedded engine")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing")]
 
 
 @app.command("list")
-def list_(config: Config = None, data_dir: DataDir = None) -> None:
+def list_(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """One line for each dead letter."""
     table = Table("name", "refused at", "rows", "bytes", "code", "reason")
     for letter in _letters(_settings(config, data_dir), None):
@@ -40,7 +38,7 @@ def list_(config: Config = None, data_dir: DataDir = None) -> None:
 
 
 @app.command()
-def show(names: Names = None, config: Config = None, data_dir: DataDir = None) -> None:
+def show(names: Names = None, config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """The rows, one JSON object a line."""
     for letter in _letters(_settings(config, data_dir), names):
         for row in letter.read().to_pylist():
@@ -51,9 +49,9 @@ def show(names: Names = None, config: Config = None, data_dir: DataDir = None) -
 @app.command()
 def replay(
     names: Names = None,
-    config: Config = None,
-    data_dir: DataDir = None,
-    clickhouse_url: Url = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    clickhouse_url: UrlOption = None,
     dry_run: DryRun = False,
 ) -> None:
     """Insert the rows again, once what was wrong is mended; those that are stored are removed.
@@ -78,12 +76,15 @@ def replay(
                 print(f"{letter.name}: {letter.rows} rows stored")
             writer.close()
     except (StartError, StorageError) as error:
-        _fail(error)
+        fail(error)
 
 
 @app.command()
 def discard(
-    names: Names = None, config: Config = None, data_dir: DataDir = None, dry_run: DryRun = False
+    names: Names = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Delete dead letters. Their rows are gone then."""
     for letter in _letters(_settings(config, data_dir), names):
@@ -102,7 +103,7 @@ def _letters(settings: Settings, names: list[str] | None) -> Iterator["DeadLette
     }
     for name in names or found:
         if name not in found:
-            _fail(f"There is no dead letter {name}: see event-stream dead-letters list")
+            fail(f"There is no dead letter {name}: see event-stream dead-letters list")
         yield found[name]
 
 
@@ -112,9 +113,4 @@ def _settings(
     try:
         return load_settings(config, data_dir=data_dir, clickhouse_url=clickhouse_url)
     except SettingsError as error:
-        _fail(error)
-
-
-def _fail(error: object) -> NoReturn:
-    typer.echo(f"event-stream: {error}", err=True)
-    raise typer.Exit(2)
+        fail(error)

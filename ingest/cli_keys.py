@@ -3,20 +3,19 @@
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from ingest.cli_parts import ConfigOption, DataDirOption, fail
 from ingest.keys import SCOPES, Key, KeyFile, KeysError, Scope, keys_path, new_key
 from ingest.rate_limits import parse_rates
 from ingest.settings import SettingsError, load_settings
 
 app = typer.Typer(help="API keys.", no_args_is_help=True)
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of settings")]
-DataDirOption = Annotated[Path | None, typer.Option(help="Where the service keeps its files")]
 IdArgument = Annotated[str, typer.Argument(help="As `keys list` shows it")]
 
 
@@ -38,21 +37,21 @@ def create(
     origins = origin or []
     for text in origins:
         if not text.startswith(("https://", "http://")) or text.count("/") != 2:
-            _fail(f"An origin has a scheme, a host and no path, unlike {text!r}")
+            fail(f"An origin has a scheme, a host and no path, unlike {text!r}")
     if origins and scopes != ["ingest"]:
-        _fail("A key for browsers can be read by everyone: it may have the scope ingest alone")
+        fail("A key for browsers can be read by everyone: it may have the scope ingest alone")
     for text in (requests_rate, events_rate):
         try:
             parse_rates(text)
         except ValueError:
-            _fail(f"A rate is like 100/second or 100/second;1000/minute, unlike {text!r}")
+            fail(f"A rate is like 100/second or 100/second;1000/minute, unlike {text!r}")
     text, key = new_key(
         name, scopes, origins=origins, requests_rate=requests_rate, events_rate=events_rate
     )
     try:
         _file(config, data_dir).add(key)
     except KeysError as error:
-        _fail(str(error))
+        fail(error)
     print(text)
     print("Keep it: it can't be shown again.", file=sys.stderr)
 
@@ -64,7 +63,7 @@ def list_keys(config: ConfigOption = None, data_dir: DataDirOption = None) -> No
     try:
         keys = _file(config, data_dir).read()
     except KeysError as error:
-        _fail(str(error))
+        fail(error)
     for key in keys:
         state = "valid" if key.revoked_s is None else f"revoked {_day(key.revoked_s)}"
         made = _day(key.created_s)
@@ -79,7 +78,7 @@ def rotate(key_id: IdArgument, config: ConfigOption = None, data_dir: DataDirOpt
     try:
         old = next((key for key in file.read() if key.id == key_id and key.is_active), None)
         if old is None:
-            _fail(f"There is no key {key_id} that is valid: event-stream keys list shows all")
+            fail(f"There is no key {key_id} that is valid: event-stream keys list shows all")
         text, key = new_key(
             old.name,
             old.scopes,
@@ -89,7 +88,7 @@ def rotate(key_id: IdArgument, config: ConfigOption = None, data_dir: DataDirOpt
         )
         file.add(key)
     except KeysError as error:
-        _fail(str(error))
+        fail(error)
     print(text)
     print(f"When nobody uses the old one: event-stream keys revoke {key_id}", file=sys.stderr)
 
@@ -100,7 +99,7 @@ def revoke(key_id: IdArgument, config: ConfigOption = None, data_dir: DataDirOpt
     try:
         key: Key = _file(config, data_dir).revoke(key_id)
     except KeysError as error:
-        _fail(str(error))
+        fail(error)
     print(f"{key.id} ({key.name}) is valid no more")
 
 
@@ -108,20 +107,15 @@ def _file(config: Path | None, data_dir: Path | None) -> KeyFile:
     try:
         return KeyFile(keys_path(load_settings(config, data_dir=data_dir)))
     except SettingsError as error:
-        _fail(str(error))
+        fail(error)
 
 
 def _scope(text: str) -> Scope:
     found = [scope for scope in SCOPES if scope == text]
     if not found:
-        _fail(f"A scope is one of {', '.join(SCOPES)}, unlike {text!r}")
+        fail(f"A scope is one of {', '.join(SCOPES)}, unlike {text!r}")
     return found[0]
 
 
 def _day(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"event-stream: {message}", file=sys.stderr)
-    raise typer.Exit(2)
