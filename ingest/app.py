@@ -14,7 +14,7 @@ from ingest.access import SECURITY_HEADERS, build_access
 from ingest.body import AsgiApp, BodyErrors, BodyGuard
 from ingest.clock import Clock
 from ingest.columns import TABLE_SCHEMA
-from ingest.direct import DirectEvents
+from ingest.direct import DirectEvents, Plain
 from ingest.docs import STATIC_DIR, STATIC_PATH, docs_routes
 from ingest.fill import FillHeader
 from ingest.freshness import LocalFreshness, ServiceFreshness
@@ -25,7 +25,7 @@ from ingest.ledger import Ledger
 from ingest.ledger_resource import LedgerResource
 from ingest.lifespan import Lifespan
 from ingest.openapi import openapi_document
-from ingest.parse import Parser
+from ingest.parse import JSON_TYPES, NDJSON_TYPE, Parser
 from ingest.peers import Peers
 from ingest.pipeline import Pipeline, build_pipeline, open_client
 from ingest.resources import Acks, BatchResource, EventResource
@@ -165,15 +165,19 @@ def create_app(
     )
     served: AsgiApp = CancelOnDisconnect(app)
     if acks.default != "stored":  # what is gathered waits for the log, not for the table
+        gatherer = Gatherer(
+            ingestor=pipeline.ingestor,
+            settled=pipeline.journal.settled,
+            durable=acks.default != "buffered",
+            wait_s=settings.buffer.commit_ms / 1000,
+            events_max=settings.buffer.commit_rows,
+        )
         served = DirectEvents(
             served,
-            take=Gatherer(
-                ingestor=pipeline.ingestor,
-                settled=pipeline.journal.settled,
-                durable=acks.default != "buffered",
-                wait_s=settings.buffer.commit_ms / 1000,
-                events_max=settings.buffer.commit_rows,
-            ).take,
+            plain={
+                "/events": Plain(JSON_TYPES, gatherer.answer),
+                "/events/batch": Plain((*JSON_TYPES, NDJSON_TYPE), batches.answer),
+            },
             ack=acks.default,
             is_welcome=access.is_welcome,
             headers=SECURITY_HEADERS,

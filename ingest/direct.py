@@ -1,30 +1,41 @@
-"""POST /events at its plainest, past Falcon.
+"""Events at their plainest, past Falcon.
 
-PERF: Falcon with its middleware takes 60 µs of a request, as much as all else that happens to it.
+PERF: Falcon with its middleware takes 60 µs of a request, as much as all else that happens to a
+single event or to five in a batch.
 What is not plain goes on to Falcon: a query string, a header that changes anything, a key with
 limits of its own. So does every error, to be answered and counted as any other. A plain request has
-the same reply either way (tests/end_to_end/test_contract.py compares).
+the same reply either way (tests/end_to_end/test_direct.py compares).
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from ingest.auth import key_of
 from ingest.body import AsgiApp, Receive, Scope, Send, body_in, fail
-from ingest.gatherer import Taken
 from ingest.ingestor import Ack
 from ingest.keys import Key
 from ingest.parse import JSON_TYPES
-from ingest.resources import event_reply
 from ingest.routes import PREFIXES
 
-_PATHS = {f"{prefix}/events" for prefix in PREFIXES}
 _SPEAKING = frozenset({b"content-encoding", b"idempotency-key", b"origin", b"prefer"})
 """The headers that change what is done or answered."""
 _JSON = JSON_TYPES[0].encode()
-_JSON_TYPES = frozenset(name.encode() for name in JSON_TYPES)
+
+
+Answer = Callable[[bytes, str], Awaitable[dict[str, Any]]]
+"""The reply to a body of a media type, once it may be acknowledged. Raises IngestError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """What is taken at one path."""
+
+    media_types: Sequence[str]
+    answer: Answer
 
 
 class DirectEvents:
@@ -34,18 +45,24 @@ class DirectEvents:
         self,
         app: AsgiApp,
         *,
-        take: Callable[[bytes], Awaitable[Taken]],
+        plain: Mapping[str, Plain],
         ack: Ack,
         is_welcome: Callable[[Key | None], bool],
         headers: Mapping[str, str],
         fill: Callable[[], tuple[str, str]],
         observe: Callable[[str, str, int, float], None],
     ) -> None:
-        """take: see `Gatherer`; ack: what it promises; is_welcome: whether who has
-        this key may send events without more ado; headers: of every reply; fill: one more;
-        observe: told method, route, status and seconds of what was answered here."""
+        """plain: by path; ack: what an answer promises; is_welcome: whether who has this key may
+        send events without more ado; headers: of every reply; fill: one more; observe: told method,
+        route, status and seconds of what was answered here."""
         self._app = app
-        self._take = take
+        self._answers = {
+            (prefix + path, media_type.encode()): (each.answer, media_type)
+            for prefix in PREFIXES
+            for path, each in plain.items()
+            for media_type in each.media_types
+        }
+        self._paths = {path for path, _ in self._answers}
         self._is_welcome = is_welcome
         self._headers = [_encoded(name, value) for name, value in headers.items()]
         self._headers += [
@@ -56,32 +73,34 @@ class DirectEvents:
         self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = body_in(scope) if self._is_plain(scope) else None
-        if body is None:
+        plain = self._plain(scope)
+        body = body_in(scope)
+        if plain is None or body is None:
             await self._app(scope, receive, send)
             return
+        answer, media_type = plain
         started_s = time.perf_counter()
         try:
-            event_id, is_known = await self._take(body)
+            reply = await answer(body, media_type)
         except Exception as error:
             fail(scope, error)
             await self._app(scope, receive, send)
             return
-        await self._answer(send, orjson.dumps(event_reply(event_id, is_known)))
+        await self._send(send, orjson.dumps(reply))
         self._observe("POST", scope["path"], 201, time.perf_counter() - started_s)
 
-    def _is_plain(self, scope: Scope) -> bool:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in _PATHS:
-            return False
+    def _plain(self, scope: Scope) -> tuple[Answer, str] | None:
+        """Who answers a request, if it is plain, and the media type of its body."""
+        path = scope.get("path")
+        if path not in self._paths or scope.get("method") != "POST" or scope["query_string"]:
+            return None
         headers = dict(scope["headers"])
-        return (
-            not scope["query_string"]
-            and _SPEAKING.isdisjoint(headers)
-            and headers.get(b"content-type", _JSON).partition(b";")[0].rstrip() in _JSON_TYPES
-            and self._is_welcome(key_of(scope))
-        )
+        if not _SPEAKING.isdisjoint(headers) or not self._is_welcome(key_of(scope)):
+            return None
+        media_type = headers.get(b"content-type", _JSON).partition(b";")[0].rstrip()
+        return self._answers.get((path, media_type))
 
-    async def _answer(self, send: Send, data: bytes) -> None:
+    async def _send(self, send: Send, data: bytes) -> None:
         headers = [
             *self._headers,
             _encoded(*self._fill()),

@@ -9,7 +9,7 @@ from falcon.asgi import Request, Response
 
 from ingest.body import body_of
 from ingest.errors import PayloadError
-from ingest.ingestor import ACKS, Ack, Ingestor
+from ingest.ingestor import ACKS, Ack, Ingestor, Receipt
 from ingest.parse import JSON_TYPES, Parser
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 256
@@ -63,6 +63,14 @@ def event_reply(event_id: str | None, is_known: bool) -> dict[str, Any]:
     return {"id": event_id, "duplicate": True} if is_known else {"id": event_id}
 
 
+def batch_reply(receipt: Receipt) -> dict[str, Any]:
+    """What is said of a request's events that were accepted, as far as they were."""
+    reply: dict[str, Any] = {"ids": receipt.ids}
+    if receipt.duplicates:
+        reply["duplicates"] = receipt.duplicates
+    return reply
+
+
 class EventResource:
     """One event."""
 
@@ -92,6 +100,14 @@ class BatchResource:
         self._ingestor = ingestor
         self._acks = acks
 
+    async def answer(self, body: bytes, media_type: str) -> dict[str, Any]:
+        """The reply to a request that says nothing but its events. Raises IngestError."""
+        batch = await self._parser.parse_events(body, media_type=media_type, encoding="")
+        receipt = await self._ingestor.ingest(
+            batch, idempotency_key=None, partial=False, ack=self._acks.default
+        )
+        return batch_reply(receipt)
+
     async def on_post(self, req: Request, resp: Response) -> None:
         partial = _boolean(req, "partial")
         batch = await self._parser.parse_events(body_of(req), **_content(req))
@@ -101,9 +117,7 @@ class BatchResource:
             batch, idempotency_key=_idempotency_key(req), partial=partial, ack=ack
         )
         resp.status = 207 if receipt.rejected else 201
-        reply: dict[str, Any] = {"ids": receipt.ids}
-        if receipt.duplicates:
-            reply["duplicates"] = receipt.duplicates
+        reply = batch_reply(receipt)
         if partial:
             reply["accepted"] = len(receipt.ids) - receipt.ids.count(None)
             reply["rejected"] = receipt.rejected

@@ -1,4 +1,4 @@
-"""Single events past Falcon: nobody can tell, and each gets the answer to its own body."""
+"""Events past Falcon: nobody can tell, and each gets the answer to its own body."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +31,21 @@ BODIES = {
 }
 
 
+ONE = b'{"name":"direct","channel_type":"web","id":"%s"}'
+BATCHES = {
+    "an object": b'{"events":[' + ONE + b"]}",
+    "a list": b"[" + ONE + b"]",
+    "the same twice": b"[" + ONE + b"," + ONE + b"]",
+    "lines": ONE + b"\n" + ONE + b"\n",
+    "none": b"[]",
+    "empty": b"",
+    "no JSON": b'{"events":[',
+    "no list": b'{"event":[]}',
+    "a bad one among good ones": b"[" + ONE + b',{"name":"direct"},' + ONE + b"]",
+    "too many": b"[" + b",".join([b"{}"] * 10_001) + b"]",
+}
+
+
 def told(reply: urllib3.BaseHTTPResponse) -> dict[str, Any]:
     """All of a reply but what differs from one moment to the next."""
     passing = ("date", "event-stream-fill")
@@ -55,6 +70,23 @@ def test_a_plain_request_is_answered_as_by_falcon(
         answer = first.json()
         assert "duplicate" not in answer
         assert again.json() == {**answer, "duplicate": True}
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-ndjson", "text/html"])
+@pytest.mark.parametrize("case", BATCHES)
+def test_a_plain_batch_is_answered_as_by_falcon(
+    service: Service, case: str, content_type: str
+) -> None:
+    body = BATCHES[case].replace(b"%s", f"batch {case} {content_type}".encode())
+    first = post(service, "/events/batch", body=body, content_type=content_type)
+    again = post(service, "/events/batch", body=body, content_type=content_type)
+    by_falcon = post(service, "/events/batch", body=body, content_type=content_type, **BY_FALCON)
+    assert told(again) == told(by_falcon)
+    assert first.status == again.status
+    if first.status == 201:
+        ids = first.json()["ids"]
+        known = {"duplicates": len(ids)} if ids else {}
+        assert again.json() == {"ids": ids, **known}
 
 
 def test_what_is_gathered_together_is_answered_apart(service: Service) -> None:
