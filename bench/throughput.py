@@ -26,7 +26,7 @@ from bench.http import Replies, batch_body, post, send_all
 from bench.service import HOST, Service, running_service
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-CONNECTIONS_BATCH, CONNECTIONS_SINGLE = 4, 128
+CONNECTIONS_BATCH, CONNECTIONS_SINGLE = 4, 512
 
 
 @dataclass(frozen=True, slots=True)

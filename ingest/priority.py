@@ -8,6 +8,7 @@ same cores, for tens of milliseconds at a time. The scheduler would give them eq
 import os
 import sys
 import threading
+from contextlib import suppress
 
 NICENESS = 19
 """PERF: with 10 the slowest percent of single events took twice as long."""
@@ -20,4 +21,5 @@ def give_way() -> None:
     nothing is done, and neither where a thread has no priority of its own (it has on Linux).
     """
     if sys.platform == "linux" and (os.cpu_count() or 1) > 1:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        with suppress(OSError):  # where that is forbidden, all are equal
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
