@@ -26,6 +26,7 @@ from ingest.columns import RECORD_SCHEMA, TABLE_SCHEMA, to_columns
 from ingest.committer import Commit
 from ingest.dedup import DedupWindow
 from ingest.identity import Identities, identify
+from ingest.memory import keep_little
 from ingest.parse import parse_each
 from ingest.texts import to_structs
 from ingest.validate import Batch
@@ -46,7 +47,7 @@ def main() -> None:
     """Measure, and print the table."""
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)  # as the service has it
-    pa.set_memory_pool(pa.system_memory_pool())
+    keep_little()
     pool = EventPool(FLUSH_EVENTS, start=START, days=31)
     batches: Rows = {}
     singles: Rows = {}
