@@ -1,4 +1,4 @@
-"""Priorities: a thread that gives way has the lowest, and so do those that it starts."""
+"""Priorities: a thread that gives way is nice, and so are those that it starts."""
 
 import os
 import sys
