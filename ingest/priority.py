@@ -11,15 +11,18 @@ import threading
 from contextlib import suppress
 
 NICENESS = 5
-"""A third of the share of others. PERF: p99 of single events is 0.65 of what it is without. More would
-be better still on a machine of one's own, but beside programs that keep all cores busy: with 19
-nothing was stored for 8 s, and who waits for Python's lock waits for the nice one who has it."""
+"""A third of the share of others. PERF: p99 of single events is 0.65 of what it is without.
+
+More would be better still on a machine of one's own, but not beside programs that keep all cores
+busy: with 19 nothing was stored for 8 s, and who waits for Python's lock waits for the nice one
+who has it."""
 
 
 def give_way() -> None:
-    """From now on the current thread, and those that it starts, get less of a core that others want.
+    """From now on the current thread, and those that it starts, get less of a core in demand.
 
-    Does nothing with one core alone, or where a thread has no priority of its own (it has on Linux).
+    Does nothing with one core alone, or where threads have no priority of their own (on Linux they
+    have).
     """
     if sys.platform == "linux" and (os.cpu_count() or 1) > 1:
         with suppress(OSError):  # where that is forbidden, all are equal
