@@ -26,4 +26,6 @@ def give_way() -> None:
     """
     if sys.platform == "linux" and (os.cpu_count() or 1) > 1:
         with suppress(OSError):  # where that is forbidden, all are equal
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            thread = threading.get_native_id()
+            niceness = os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
+            os.setpriority(os.PRIO_PROCESS, thread, niceness)

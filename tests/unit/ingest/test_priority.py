@@ -25,6 +25,6 @@ def test_a_thread_that_gives_way_and_those_it_starts_are_nice_and_no_others() ->
 
     before = niceness()
     with ThreadPoolExecutor(1, initializer=give_way) as pool:
-        assert pool.submit(niceness).result() == NICENESS
-        assert pool.submit(child).result() == NICENESS
-    assert niceness() == before < NICENESS
+        assert pool.submit(niceness).result() == before + NICENESS
+        assert pool.submit(child).result() == before + NICENESS
+    assert niceness() == before
