@@ -1,15 +1,20 @@
 """CONTRACT: what existing clients rely on, over HTTP, on both kinds of storage."""
 
 import gzip
+import sys
 import zlib
 
 import brotli
 import orjson
 import pytest
-from backports import zstd
 
 from bench.service import Service
 from tests.end_to_end.api import count, event, metrics, post
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 pytestmark = pytest.mark.usefixtures("service")
 
