@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import orjson
 import prometheus_client
@@ -28,7 +29,7 @@ from ingest.openapi import openapi_document
 from ingest.parse import JSON_TYPES, NDJSON_TYPE, Parser
 from ingest.peers import Peers
 from ingest.pipeline import Pipeline, build_pipeline, open_client
-from ingest.resources import Acks, BatchResource, EventResource
+from ingest.resources import Acks, BatchResource, EventResource, event_reply
 from ingest.restore import restore
 from ingest.routes import Joined, build_routes
 from ingest.settings import Settings
@@ -172,10 +173,14 @@ def create_app(
             wait_s=settings.buffer.commit_ms / 1000,
             events_max=settings.buffer.commit_rows,
         )
+
+        async def answer_one(body: bytes, media_type: str) -> dict[str, Any]:
+            return event_reply(*await gatherer.take(body))
+
         served = DirectEvents(
             served,
             plain={
-                "/events": Plain(JSON_TYPES, gatherer.answer),
+                "/events": Plain(JSON_TYPES, answer_one),
                 "/events/batch": Plain((*JSON_TYPES, NDJSON_TYPE), batches.answer),
             },
             ack=acks.default,

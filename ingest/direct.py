@@ -1,10 +1,10 @@
 """Events at their plainest, past Falcon.
 
 PERF: Falcon with its middleware takes 60 µs of a request, as much as all else that happens to a
-single event or to five in a batch.
-What is not plain goes on to Falcon: a query string, a header that changes anything, a key with
-limits of its own. So does every error, to be answered and counted as any other. A plain request has
-the same reply either way (tests/end_to_end/test_direct.py compares).
+single event or to five in a batch. What is not plain goes on to Falcon: a query string, a header
+that changes anything, a key with limits of its own. So does every error, to be answered and counted
+as any other. A plain request has the same reply either way (tests/end_to_end/test_direct.py
+compares).
 """
 
 import time

@@ -8,11 +8,9 @@ Belongs to the event loop.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ingest.ingestor import Ingestor, Submitted
 from ingest.parse import parse_each
-from ingest.resources import event_reply
 
 Taken = tuple[str, bool]
 """(id, whether it was known already) of an event that may be acknowledged."""
@@ -39,10 +37,6 @@ class Gatherer:
         self._bodies: list[bytes] = []
         self._waiters: list[asyncio.Future[Taken]] = []
         self._is_sealing = False
-
-    async def answer(self, body: bytes, _: str) -> dict[str, Any]:
-        """The reply to a request with one event, whatever its media type. Raises IngestError."""
-        return event_reply(*await self.take(body))
 
     def take(self, body: bytes) -> "asyncio.Future[Taken]":
         """Done when the event in `body` may be acknowledged; raises IngestError."""

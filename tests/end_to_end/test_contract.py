@@ -1,7 +1,6 @@
 """CONTRACT: what existing clients rely on, over HTTP, on both kinds of storage."""
 
 import gzip
-import sys
 import zlib
 
 import brotli
@@ -9,12 +8,8 @@ import orjson
 import pytest
 
 from bench.service import Service
+from ingest.encoding import zstd
 from tests.end_to_end.api import count, event, metrics, post
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 pytestmark = pytest.mark.usefixtures("service")
 

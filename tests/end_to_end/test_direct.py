@@ -54,6 +54,18 @@ def told(reply: urllib3.BaseHTTPResponse) -> dict[str, Any]:
     return {"status": reply.status, "body": reply.data, **headers}
 
 
+def answers(
+    service: Service, path: str, body: bytes, content_type: str | None
+) -> tuple[urllib3.BaseHTTPResponse, urllib3.BaseHTTPResponse]:
+    """To a request, and to the same again: there Falcon must have the same answer."""
+    first = post(service, path, body=body, content_type=content_type)
+    again = post(service, path, body=body, content_type=content_type)
+    by_falcon = post(service, path, body=body, content_type=content_type, **BY_FALCON)
+    assert told(again) == told(by_falcon)
+    assert first.status == again.status
+    return first, again
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain; charset=utf-8", None])
 @pytest.mark.parametrize("case", BODIES)
 def test_a_plain_request_is_answered_as_by_falcon(
@@ -61,11 +73,7 @@ def test_a_plain_request_is_answered_as_by_falcon(
 ) -> None:
     key = f"{case} {content_type}".encode()
     body = BODIES[case].replace(b"%s", key)
-    first = post(service, "/events", body=body, content_type=content_type)
-    again = post(service, "/events", body=body, content_type=content_type)
-    by_falcon = post(service, "/events", body=body, content_type=content_type, **BY_FALCON)
-    assert told(again) == told(by_falcon)
-    assert first.status == again.status
+    first, again = answers(service, "/events", body, content_type)
     if first.status == 201:
         answer = first.json()
         assert "duplicate" not in answer
@@ -78,11 +86,7 @@ def test_a_plain_batch_is_answered_as_by_falcon(
     service: Service, case: str, content_type: str
 ) -> None:
     body = BATCHES[case].replace(b"%s", f"batch {case} {content_type}".encode())
-    first = post(service, "/events/batch", body=body, content_type=content_type)
-    again = post(service, "/events/batch", body=body, content_type=content_type)
-    by_falcon = post(service, "/events/batch", body=body, content_type=content_type, **BY_FALCON)
-    assert told(again) == told(by_falcon)
-    assert first.status == again.status
+    first, again = answers(service, "/events/batch", body, content_type)
     if first.status == 201:
         ids = first.json()["ids"]
         known = {"duplicates": len(ids)} if ids else {}

@@ -11,12 +11,8 @@ import orjson
 import pytest
 
 from bench.service import Service
+from ingest.encoding import zstd
 from tests.end_to_end.api import count, event, metrics
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(sys.executable).parent
