@@ -7,6 +7,7 @@ deadline. This ASGI wrapper has all three: what reaches Falcon is either complet
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -30,6 +31,11 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _BODY_KEY, _ERROR_KEY = "event_stream.body", "event_stream.body_error"
 _EMPTY = {"type": "http.request", "body": b"", "more_body": False}
+
+_LINGER_S = 2.0
+_LINGER_BODIES = 4
+"""What is left of a refused body is taken off the network this long, up to this many times the size
+that a body may have."""
 
 
 def body_of(req: Request) -> bytes:
@@ -87,6 +93,7 @@ class BodyGuard:
             scope[_BODY_KEY] = body
         except IngestError as error:
             fail(scope, error)
+        is_left = _announces_body(scope) and not (may_send and _BODY_KEY in scope)
         is_first = True
 
         async def emptied() -> Mapping[str, Any]:
@@ -97,9 +104,11 @@ class BodyGuard:
             return await receive()
 
         try:
-            await self._app(scope, emptied, send)
+            await self._app(scope, emptied, _closing(send) if is_left else send)
         finally:
             self._held_bytes -= len(body)
+        if is_left:
+            await self._discard(receive)
 
     def _checked_length(self, scope: Scope) -> int | None:
         """The Content-Length, if there is one."""
@@ -164,8 +173,38 @@ class BodyGuard:
             self._held_bytes -= size
             raise
 
+    async def _discard(self, receive: Receive) -> None:
+        """Read on for a moment after the answer: a connection that is closed while the client
+        sends is reset, and the client may never see the answer (RFC 9112, section 9.6)."""
+        size = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while size < self._bytes_max * _LINGER_BODIES:
+                    message = await receive()
+                    if not message.get("more_body"):
+                        return
+                    size += len(message["body"])
+
     def _too_large(self) -> TooLargeError:
         return TooLargeError(f"Body is larger than {self._bytes_max} bytes")
+
+
+def _announces_body(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+
+def _closing(send: Send) -> Send:
+    """Says that the connection ends with this answer, as it must when the next request could not be
+    told from the rest of this one's body. The server does not always say so itself, and a client
+    that is not told loses its next request."""
+
+    async def closing(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return closing
 
 
 class BodyErrors:

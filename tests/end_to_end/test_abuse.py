@@ -92,6 +92,15 @@ def test_ten_megabytes_of_brackets_and_a_body_over_the_limit_are_refused(service
     assert count(service, "many") == 0
 
 
+def test_who_sends_too_much_may_send_it_all_and_is_told(service: Service) -> None:
+    for _ in range(5):
+        body = b" " * (17 << 20)
+        head = HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
+        answer = exchange(service, head + body)  # no reset while it is sent
+        assert status(answer) == 413
+        assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
 def test_slow_bodies_end_at_their_deadline_and_hold_up_nobody(
     new_service: Callable[..., Service],
 ) -> None:

@@ -27,9 +27,10 @@ def status_of(
     query_string: bytes = b"",
     held_bytes_max: int = 10_000,
     others_bytes: int = 0,
+    answer: dict[bytes, bytes] | None = None,
 ) -> int:
     """The status of a request whose body arrives as `messages`, while other requests hold
-    `others_bytes`."""
+    `others_bytes`. answer: its headers are put here, and as `messages` how many were not taken."""
     app = build_routes(
         routes={"/": Echo()}, static={}, statuses=http_errors.STATUSES, middleware=[BodyErrors()]
     )
@@ -46,6 +47,7 @@ def status_of(
         guard._held_bytes = others_bytes
     left = list(messages)
     statuses = []
+    headers_sent = {} if answer is None else answer
 
     async def receive() -> Mapping[str, Any]:
         if not left and stalls:
@@ -55,6 +57,7 @@ def status_of(
     async def send(message: Mapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
+            headers_sent.update(message["headers"])
 
     scope = {
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
@@ -65,6 +68,7 @@ def status_of(
     }  # fmt: skip
     asyncio.run(guard(scope, receive, send))
     assert guard._held_bytes == others_bytes  # whatever came of it, its own are given back
+    headers_sent[b"messages"] = b"%d" % len(left)
     [status] = statuses
     return int(status)
 
@@ -129,3 +133,34 @@ def test_the_body_of_one_who_may_not_send_is_not_read() -> None:
     sent = [part(b"a" * 60, more=True), part(b"b" * 60, more=False)]
     assert status_of(sent) == 413
     assert status_of(sent, headers=[(b"x-api-key", b"wrong")]) == 200
+
+
+CHUNKED = (b"transfer-encoding", b"chunked")
+WRONG = (b"x-api-key", b"wrong")
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent", "closes"),
+    [([], [part(b"", more=False)], False),
+     ([WRONG], [part(b"", more=False)], False),
+     ([(b"content-length", b"0"), WRONG], [part(b"", more=False)], False),
+     ([CHUNKED], [part(b"{}", more=False)], False),
+     ([CHUNKED, WRONG], [part(b"{}", more=False)], True),
+     ([(b"content-length", b"2"), WRONG], [part(b"{}", more=False)], True),
+     ([CHUNKED], [part(b"a" * 101, more=True), part(b"{}", more=False)], True)],
+)  # fmt: skip
+def test_only_an_answer_to_a_body_that_was_not_read_ends_the_connection(
+    headers: list[tuple[bytes, bytes]], sent: list[Mapping[str, Any]], closes: bool
+) -> None:
+    answer: dict[bytes, bytes] = {}
+    status_of(sent, headers=headers, answer=answer)
+    assert (b"connection" in answer) == closes
+    assert not closes or answer[b"messages"] == b"0"
+
+
+def test_the_rest_of_a_refused_body_is_taken_within_bounds() -> None:
+    answer: dict[bytes, bytes] = {}
+    endless = [part(b"a" * 50, more=True)] * 1_000
+    assert status_of(endless, headers=[CHUNKED, WRONG], answer=answer) == 200
+    assert answer[b"messages"] == b"992"  # four times the limit
+    assert status_of([part(b"a", more=True)], headers=[CHUNKED, WRONG], stalls=True) == 200
