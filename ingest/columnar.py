@@ -29,6 +29,7 @@ COLUMNAR_BYTES_MIN = 128 * 1024
 Check = Callable[[pa.Array], bool]
 
 _WHITESPACE = b" \t\r\n"
+_OPEN, _CLOSE = b"{}"
 _LIST_OPTIONS = pj.ParseOptions(
     explicit_schema=pa.schema([pa.field("events", pa.list_(BODY_TYPE))]),
     newlines_in_values=True,
@@ -56,12 +57,20 @@ def parse_list(body: bytes) -> Batch | None:
 
 def parse_lines(body: bytes) -> Batch | None:
     """The same for a body with one event a line."""
-    lines = [line for line in body.split(b"\n") if line.strip(_WHITESPACE)]
+    lines = [text for line in body.split(b"\n") if (text := line.strip(_WHITESPACE))]
+    if not all(map(_is_object, lines)):
+        return None
     table = _read(body, _LINE_OPTIONS)
     if table is None or table.num_rows != len(lines):
         return None
     [batch] = table.combine_chunks().to_batches()
     return _batch(batch.to_struct_array(), lambda: [orjson.loads(line) for line in lines])
+
+
+def _is_object(text: bytes) -> bool:
+    """Whether it looks like one: where texts that do are joined, `}` meets `{`, which JSON has
+    only between values; so as many values as texts are one in each."""
+    return text[0] == _OPEN and text[-1] == _CLOSE
 
 
 def _read(body: bytes, options: pj.ParseOptions) -> pa.Table | None:

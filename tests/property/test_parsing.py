@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ingest import typed
 from ingest.columnar import parse_lines, parse_list
 from ingest.columns import RECORD_SCHEMA, TEXT_SCHEMA
-from ingest.decode import Decoded, decode
+from ingest.decode import Decoded, decode, decode_lines
 from ingest.errors import PayloadError
 from ingest.parse import parse_each
 from ingest.texts import read_texts, to_structs
@@ -102,6 +102,27 @@ def test_the_fast_path_accepts_no_body_that_is_not_json(event: dict, data: st.Da
         fast = parse(bytes(body))
         if fast is not None:
             assert_same(fast, parse_slowly(bytes(body)))
+
+
+@given(st.lists(EVENTS.map(to_json), min_size=1, max_size=3), st.data())
+@example([b'{"name":"a","channel_type":"web"}'] * 3, None)
+def test_the_fast_path_takes_lines_only_with_one_event_each(
+    events: list[bytes], data: st.DataObject | None
+) -> None:
+    body = b"\n".join(events)
+    if data is None:  # as many events as lines, but not one in each
+        first, second, third = events
+        body = first.replace(b",", b",\n") + b"\n" + second + third
+    else:
+        for _ in range(data.draw(st.integers(1, 3))):
+            ends = [at for at, byte in enumerate(body) if byte in b"\n,{}[]:"]
+            at = data.draw(st.sampled_from(ends))
+            keeps = body[at : at + 1].strip()
+            piece = data.draw(st.sampled_from([b"\n", b"", b" ", b",", b"\r\n"]))
+            body = body[:at] + keeps + piece + body[at + 1 :]
+    fast = parse_lines(body)
+    if fast is not None:
+        assert_same(fast, validate(decode_lines(body, 100)))
 
 
 BODIES = (EVENTS | spoiled_events() | JSON).map(to_json) | st.binary(max_size=60)
