@@ -27,7 +27,7 @@ from ingest.committer import Commit
 from ingest.dedup import DedupWindow
 from ingest.identity import Identities, identify
 from ingest.memory import keep_little
-from ingest.parse import parse_each
+from ingest.parse import EVENT, parse_each
 from ingest.texts import to_structs
 from ingest.validate import Batch
 from storage.client import connect, embedded_dsn, prepare_embedded
@@ -94,14 +94,16 @@ class _Parts:
             batch_body(events[at : at + BATCH_EVENTS]) for at in range(0, len(events), BATCH_EVENTS)
         ]
         parsed = _timed(
-            rows, "decode and validate", lambda: [columnar.parse_list(body) for body in bodies]
+            rows, "decode and validate", lambda: [columnar.parse_lists([body]) for body in bodies]
         )
-        self._measure_rest([batch for batch in parsed if batch is not None], rows)
+        self._measure_rest([counted[0] for counted in parsed if counted is not None], rows)
 
     def measure_singles(self, events: list[bytes], rows: Rows) -> None:
         groups = [events[at : at + GATHERED] for at in range(0, len(events), GATHERED)]
         parsed = _timed(
-            rows, "decode and validate", lambda: [parse_each(group)[0] for group in groups]
+            rows,
+            "decode and validate",
+            lambda: [parse_each(EVENT, group, GATHERED).batch for group in groups],
         )
         self._measure_rest(parsed, rows)
 

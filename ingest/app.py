@@ -1,9 +1,9 @@
 """The composition root: the one place that knows every part and joins them."""
 
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import orjson
 import prometheus_client
@@ -26,10 +26,10 @@ from ingest.ledger import Ledger
 from ingest.ledger_resource import LedgerResource
 from ingest.lifespan import Lifespan
 from ingest.openapi import openapi_document
-from ingest.parse import JSON_TYPES, NDJSON_TYPE, Parser
+from ingest.parse import EVENT, JSON_TYPES, LINES, LIST, NDJSON_TYPE, Parser
 from ingest.peers import Peers
 from ingest.pipeline import Pipeline, build_pipeline, open_client
-from ingest.resources import Acks, BatchResource, EventResource, event_reply
+from ingest.resources import Acks, BatchResource, EventResource
 from ingest.restore import restore
 from ingest.routes import Joined, build_routes
 from ingest.settings import Settings
@@ -137,8 +137,17 @@ def create_app(
         decompressed_bytes_max=limits.decompressed_bytes, events_max=limits.events_per_request
     )
     acks = Acks(default=settings.ack.level, durable=pipeline.journal.durable)
-    events = EventResource(parser=parser, ingestor=pipeline.ingestor, acks=acks, count=count)
-    batches = BatchResource(parser=parser, ingestor=pipeline.ingestor, acks=acks, count=count)
+    gatherers = {
+        form: Gatherer(
+            parse=partial(parser.parse_group, form),
+            ingestor=pipeline.ingestor,
+            durable=acks.default != "buffered",
+            requests_max=settings.buffer.commit_rows,
+        )
+        for form in (EVENT, LIST, LINES)
+    }
+    events = EventResource(parser, pipeline.ingestor, acks, count, gatherers)
+    batches = BatchResource(parser, pipeline.ingestor, acks, count, gatherers)
     checks = {
         "storage": lambda: pipeline.flusher.healthy,
         "log": lambda: pipeline.journal.healthy,
@@ -166,21 +175,10 @@ def create_app(
     )
     served: AsgiApp = CancelOnDisconnect(app)
     if acks.default != "stored":  # what is gathered waits for the log, not for the table
-        gatherer = Gatherer(
-            ingestor=pipeline.ingestor,
-            settled=pipeline.journal.settled,
-            durable=acks.default != "buffered",
-            wait_s=settings.buffer.commit_ms / 1000,
-            events_max=settings.buffer.commit_rows,
-        )
-
-        async def answer_one(body: bytes, media_type: str) -> dict[str, Any]:
-            return event_reply(*await gatherer.take(body))
-
         served = DirectEvents(
             served,
             plain={
-                "/events": Plain(JSON_TYPES, answer_one),
+                "/events": Plain(JSON_TYPES, events.answer),
                 "/events/batch": Plain((*JSON_TYPES, NDJSON_TYPE), batches.answer),
             },
             ack=acks.default,

@@ -1,4 +1,4 @@
-"""The committer: gathers requests for at most 2 ms into one record batch, for the journal.
+"""The committer: gathers requests into one record batch while the journal is busy with others.
 
 One commit is one record batch, so that single events under load do not become record batches of one
 row. All requests in a commit share its fate: acknowledged together, or refused together.
@@ -103,20 +103,17 @@ class Committer:
         journal: Journal,
         dedup: DedupWindow[Commit],
         ledger: Ledger,
-        wait_s: float,
         rows_max: int,
         retry_after_s: Callable[[], int],
     ) -> None:
-        """wait_s: how long a commit gathers; rows_max: at how many events it no longer does;
-        retry_after_s: what to tell a client when there is no room."""
+        """rows_max: at how many events a commit gathers no longer; retry_after_s: what to tell a
+        client when there is no room."""
         self._journal = journal
         self._dedup = dedup
         self._ledger = ledger
-        self._wait_s = wait_s
         self._rows_max = rows_max
         self._retry_after_s = retry_after_s
         self._open: dict[bool, Commit] = {}
-        self._timers: dict[bool, asyncio.TimerHandle] = {}
 
     def submit(
         self,
@@ -153,20 +150,21 @@ class Committer:
                 self._finish(commit)
             elif durable not in self._open:
                 self._open[durable] = commit
-                loop = asyncio.get_running_loop()
-                self._timers[durable] = loop.call_later(self._wait_s, self._seal, durable)
+                free = self._journal.settled()
+                free.add_done_callback(lambda _: self._seal(commit))
             if not alone and len(commit.ids) >= self._rows_max:
-                self._seal(durable)
+                self._seal(commit)
         return fresh, list(waits.values())
 
     def seal(self) -> None:
         """Finish the open commits."""
-        for durable in list(self._open):
-            self._seal(durable)
+        for commit in list(self._open.values()):
+            self._seal(commit)
 
-    def _seal(self, durable: bool) -> None:
-        self._timers.pop(durable).cancel()
-        self._finish(self._open.pop(durable))
+    def _seal(self, commit: Commit) -> None:
+        if self._open.get(commit.durable) is commit:
+            del self._open[commit.durable]
+            self._finish(commit)
 
     def _finish(self, commit: Commit) -> None:
         """Hand the commit to the journal."""

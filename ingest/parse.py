@@ -1,17 +1,15 @@
-"""From a body to a batch of valid events: decompress, decode, validate; in threads when large."""
+"""From bodies to batches of valid events: decompress, decode, validate; in threads when large."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-import orjson
-
-from ingest import typed
-from ingest.columnar import COLUMNAR_BYTES_MIN, parse_lines, parse_list
+from ingest import columnar, typed
 from ingest.decode import Decoded, decode, decode_lines
 from ingest.encoding import decompress
-from ingest.errors import IngestError, MediaTypeError, PayloadError, RejectedError, TooLargeError
+from ingest.errors import IngestError, MediaTypeError, RejectedError, TooLargeError
 from ingest.priority import give_way
 from ingest.validate import Batch, events_of, validate
 
@@ -27,6 +25,31 @@ THREADED_BYTES_MIN = 64 * 1024
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a body has its events.
+
+    alone: the events of one body, which has at most so many, raising IngestError; together: the
+    fast path for many bytes, if there is one, see `columnar`.
+    """
+
+    alone: Callable[[bytes, int], Batch]
+    together: Callable[[Sequence[bytes]], columnar.Counted | None] | None = None
+
+
+@dataclass(slots=True)
+class Group:
+    """Several requests in one. batch: the events of all that are in order; counts: how many each
+    request has in it, none of a request with an error; errors: by request, why it is refused.
+
+    What could not even be read does not count in the batch's `size`.
+    """
+
+    batch: Batch
+    counts: Sequence[int]
+    errors: Mapping[int, IngestError]
+
+
 class Parser:
     def __init__(self, *, decompressed_bytes_max: int, events_max: int) -> None:
         """decompressed_bytes_max, events_max: what one request may carry."""
@@ -38,25 +61,32 @@ class Parser:
         """The event of a body with one. Raises IngestError for a body that can't be read."""
         if media_type not in JSON_TYPES:
             raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]}")
-        return _parse_slowly(await self._decompress(body, encoding))
+        return EVENT.alone(await self._decompress(body, encoding), self._events_max)
 
     async def parse_events(self, body: bytes, *, media_type: str, encoding: str) -> Batch:
         """The events of a body with many. Raises IngestError for a body that can't be read."""
-        if media_type != NDJSON_TYPE and media_type not in JSON_TYPES:
-            raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]} or {NDJSON_TYPE}")
-        is_lines = media_type == NDJSON_TYPE
+        form = many_form(media_type)
         body = await self._decompress(body, encoding)
-        batch = None
-        if len(body) >= COLUMNAR_BYTES_MIN:
-            batch = await self._in_thread(parse_lines if is_lines else parse_list, body)
-        elif not is_lines:
-            batch = typed.parse_list(body)
-        if batch is None:
-            decoded = decode_lines(body, self._events_max) if is_lines else _decode_list(body)
-            self._check_count(len(decoded.value))
-            batch = validate(decoded)
-        self._check_count(batch.size)
+        parsed = await self._parse_together(form, [body])
+        if parsed is None:
+            return form.alone(body, self._events_max)
+        batch, _ = parsed
+        _check_count(batch.size, self._events_max)
         return batch
+
+    async def parse_group(self, form: Form, bodies: Sequence[bytes]) -> Group:
+        """The events of many bodies that are not compressed."""
+        parsed = await self._parse_together(form, bodies)
+        if parsed is not None:
+            batch, counts = parsed
+            if max(counts) <= self._events_max:
+                return Group(batch, counts, {})
+        return parse_each(form, bodies, self._events_max)
+
+    async def _parse_together(self, form: Form, bodies: Sequence[bytes]) -> columnar.Counted | None:
+        if form.together is None or sum(map(len, bodies)) < columnar.BYTES_MIN:
+            return None
+        return await self._in_thread(form.together, bodies)
 
     async def _decompress(self, body: bytes, encoding: str) -> bytes:
         if not encoding or len(body) < THREADED_BYTES_MIN:
@@ -67,49 +97,77 @@ class Parser:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, function, *arguments)
 
-    def _check_count(self, events: int) -> None:
-        if events > self._events_max:
-            raise TooLargeError(
-                f"A request may carry at most {self._events_max} events, not {events}"
-            )
 
-
-def parse_each(bodies: Sequence[bytes]) -> tuple[Batch, dict[int, IngestError]]:
-    """The events of bodies with one each, and by index what is wrong with the bodies without one.
-
-    What can't be read at all (PayloadError) does not count in the batch's `size`.
-    """
-    texts, ids, raw, times_us, indexes = [], [], [], [], []
+def parse_each(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
+    """The same, one body after the other."""
+    events: list[bytes] = []
+    ids: list[str | None] = []
+    raw: list[Any] = []
+    times_us: list[int | None] = []
+    counts: list[int] = []
     errors: dict[int, IngestError] = {}
-    unread = 0
+    size = 0
     for index, body in enumerate(bodies):
-        plain = typed.parse_event(body)
-        if plain is None:
-            try:
-                one = _parse_slowly(body)
-            except PayloadError as error:
-                errors[index] = error
-                unread += 1
-                continue
-            if one.rejected:
-                errors[index] = RejectedError(list(one.rejected), 1)
-                continue
-            plain = one.events[0], one.client_ids[0], one.times_us[0]
-        text, event_id, time_us = plain
-        texts.append(text)
-        ids.append(event_id)
-        # Needed only to make an id out of what was sent.
-        raw.append(orjson.loads(body) if event_id is None else None)
-        times_us.append(time_us)
-        indexes.append(index)
-    return Batch(texts, ids, raw, times_us, indexes, (), len(bodies) - unread), errors
+        try:
+            one = form.alone(body, events_max)
+        except IngestError as error:
+            errors[index] = error
+            counts.append(0)
+            continue
+        size += one.size
+        if one.rejected:
+            errors[index] = RejectedError(list(one.rejected), one.size - len(one.events))
+            counts.append(0)
+            continue
+        events += one.events
+        ids += one.client_ids
+        raw += one.raw
+        times_us += one.times_us
+        counts.append(one.size)
+    batch = Batch(events, ids, raw, times_us, range(len(events)), (), size)
+    return Group(batch, counts, errors)
 
 
-def _parse_slowly(body: bytes) -> Batch:
-    decoded = decode(body)
-    return validate(Decoded([decoded.value], decoded.flawed))
+def _check_count(events: int, events_max: int) -> None:
+    if events > events_max:
+        raise TooLargeError(f"A request may carry at most {events_max} events, not {events}")
 
 
-def _decode_list(body: bytes) -> Decoded:
-    decoded = decode(body)
-    return Decoded(events_of(decoded.value), decoded.flawed)
+def _event(body: bytes, events_max: int) -> Batch:
+    batch = typed.parse_event(body)
+    if batch is None:
+        decoded = decode(body)
+        batch = validate(Decoded([decoded.value], decoded.flawed))
+    return batch
+
+
+def _list(body: bytes, events_max: int) -> Batch:
+    batch = typed.parse_list(body)
+    if batch is None:
+        decoded = decode(body)
+        events = events_of(decoded.value)
+        _check_count(len(events), events_max)
+        batch = validate(Decoded(events, decoded.flawed))
+    _check_count(batch.size, events_max)
+    return batch
+
+
+def _lines(body: bytes, events_max: int) -> Batch:
+    return validate(decode_lines(body, events_max))
+
+
+EVENT = Form(_event)
+"""One event in a body. PERF: there are seldom so many at a time that columns would pay."""
+LIST = Form(_list, columnar.parse_lists)
+"""`{"events": [...]}`, or the list alone."""
+LINES = Form(_lines, columnar.parse_lines)
+"""NDJSON: one event a line."""
+
+
+def many_form(media_type: str) -> Form:
+    """Of a body with many events. Raises MediaTypeError."""
+    if media_type == NDJSON_TYPE:
+        return LINES
+    if media_type not in JSON_TYPES:
+        raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]} or {NDJSON_TYPE}")
+    return LIST

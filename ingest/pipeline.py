@@ -117,7 +117,6 @@ def build_pipeline(
         journal=journal,
         dedup=dedup,
         ledger=ledger,
-        wait_s=settings.buffer.commit_ms / 1000,
         rows_max=settings.buffer.commit_rows,
         retry_after_s=lambda: min(RETRY_AFTER_MAX_S, max(1, round(flusher.drain_s()))),
     )

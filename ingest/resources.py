@@ -1,16 +1,18 @@
 """POST /events and POST /events/batch: from request to receipt; the rules are elsewhere."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import falcon
 import orjson
 from falcon.asgi import Request, Response
 
+from ingest import columnar
 from ingest.body import body_of
 from ingest.errors import PayloadError
+from ingest.gatherer import Gatherer
 from ingest.ingestor import ACKS, Ack, Ingestor, Receipt
-from ingest.parse import JSON_TYPES, Parser
+from ingest.parse import EVENT, JSON_TYPES, Form, Parser, many_form
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 256
 
@@ -58,12 +60,15 @@ def _preferred(preference: str) -> Ack | None:
     return None
 
 
-def event_reply(event_id: str | None, is_known: bool) -> dict[str, Any]:
+def _reply(receipt: Receipt) -> dict[str, Any]:
     """What is said of one event that was accepted."""
-    return {"id": event_id, "duplicate": True} if is_known else {"id": event_id}
+    reply: dict[str, Any] = {"id": receipt.ids[0]}
+    if receipt.duplicates:
+        reply["duplicate"] = True
+    return reply
 
 
-def batch_reply(receipt: Receipt) -> dict[str, Any]:
+def _batch_reply(receipt: Receipt) -> dict[str, Any]:
     """What is said of a request's events that were accepted, as far as they were."""
     reply: dict[str, Any] = {"ids": receipt.ids}
     if receipt.duplicates:
@@ -71,14 +76,28 @@ def batch_reply(receipt: Receipt) -> dict[str, Any]:
     return reply
 
 
-class EventResource:
-    """One event."""
-
-    def __init__(self, *, parser: Parser, ingestor: Ingestor, acks: Acks, count: Count) -> None:
+class _EventsResource:
+    def __init__(
+        self,
+        parser: Parser,
+        ingestor: Ingestor,
+        acks: Acks,
+        count: Count,
+        gatherers: Mapping[Form, Gatherer],
+    ) -> None:
         self._parser = parser
-        self._count = count
         self._ingestor = ingestor
         self._acks = acks
+        self._count = count
+        self._gatherers = gatherers
+
+
+class EventResource(_EventsResource):
+    """One event."""
+
+    async def answer(self, body: bytes, media_type: str) -> dict[str, Any]:
+        """The reply to a request that says nothing but its event. Raises IngestError."""
+        return _reply(await self._gatherers[EVENT].take(body))
 
     async def on_post(self, req: Request, resp: Response) -> None:
         batch = await self._parser.parse_event(body_of(req), **_content(req))
@@ -88,25 +107,21 @@ class EventResource:
             batch, idempotency_key=_idempotency_key(req), partial=False, ack=ack
         )
         resp.status = 201
-        _answer(resp, event_reply(receipt.ids[0], receipt.duplicates > 0), ack)
+        _answer(resp, _reply(receipt), ack)
 
 
-class BatchResource:
+class BatchResource(_EventsResource):
     """Many events: an object with a list, a bare list, or one event a line."""
-
-    def __init__(self, *, parser: Parser, ingestor: Ingestor, acks: Acks, count: Count) -> None:
-        self._parser = parser
-        self._count = count
-        self._ingestor = ingestor
-        self._acks = acks
 
     async def answer(self, body: bytes, media_type: str) -> dict[str, Any]:
         """The reply to a request that says nothing but its events. Raises IngestError."""
+        if len(body) < columnar.BYTES_MIN:
+            return _batch_reply(await self._gatherers[many_form(media_type)].take(body))
         batch = await self._parser.parse_events(body, media_type=media_type, encoding="")
         receipt = await self._ingestor.ingest(
             batch, idempotency_key=None, partial=False, ack=self._acks.default
         )
-        return batch_reply(receipt)
+        return _batch_reply(receipt)
 
     async def on_post(self, req: Request, resp: Response) -> None:
         partial = _boolean(req, "partial")
@@ -117,7 +132,7 @@ class BatchResource:
             batch, idempotency_key=_idempotency_key(req), partial=partial, ack=ack
         )
         resp.status = 207 if receipt.rejected else 201
-        reply = batch_reply(receipt)
+        reply = _batch_reply(receipt)
         if partial:
             reply["accepted"] = len(receipt.ids) - receipt.ids.count(None)
             reply["rejected"] = receipt.rejected

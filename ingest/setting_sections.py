@@ -39,10 +39,10 @@ class BufferSettings(Section):
     rows: Positive = Field(500_000, description="Rows in the ring buffer")
     bytes: Positive = Field(256 * MIB, description="Bytes in the ring buffer")
     slots: Positive = Field(65_536, description="Record batches in the ring buffer")
-    commit_ms: Annotated[float, Field(ge=0, le=1000)] = Field(
-        2, description="How long requests are gathered into one record batch"
+    commit_rows: Positive = Field(
+        512,
+        description="Events, or requests, that become one record batch while others are written",
     )
-    commit_rows: Positive = Field(512, description="Events at which gathering ends early")
 
 
 class FlushSettings(Section):

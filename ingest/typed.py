@@ -30,17 +30,18 @@ _WHITESPACE = b" \t\r\n"
 _NOT_PLAIN = (msgspec.MsgspecError, FieldError, UnicodeDecodeError, RecursionError, TypeError)
 
 
-def parse_event(body: bytes) -> tuple[bytes, str | None, int | None] | None:
-    """(text, client's id, event time in µs) of a body with one event; None when it is not plainly
-    valid."""
+def parse_event(body: bytes) -> Batch | None:
+    """The event of a body with one; None when it is not plainly valid."""
     try:
         event = _EVENT.decode(body)
         text = orjson.dumps(event)
         if not _is_whole(body, text):
             return None
-        return text, event.get("id"), event_time_us(event)
+        event_id, time_us = event.get("id"), event_time_us(event)
     except _NOT_PLAIN:
         return None
+    raw = orjson.loads(body) if event_id is None else event
+    return Batch((text,), (event_id,), (raw,), (time_us,), (0,), (), 1)
 
 
 def parse_list(body: bytes) -> Batch | None:

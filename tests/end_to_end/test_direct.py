@@ -119,6 +119,40 @@ def test_what_is_gathered_together_is_answered_apart(service: Service) -> None:
     assert changed["accepted_total"] == 900 - known
 
 
+def test_batches_that_are_gathered_together_are_answered_apart(service: Service) -> None:
+    # So large that several together are parsed as columns, unless there is one that is not plain.
+    filler = {"user_id": "u" * 2_000}
+
+    def send(number: int) -> tuple[int, dict[str, Any]]:
+        events = [event("batch", id=f"batch-{number // 2}-{n}", **filler) for n in range(20)]
+        if number % 10 == 9:
+            events[7]["name"] = ""
+        elif number % 50 == 8:
+            events[7]["unknown"] = 1
+        reply = post(service, "/events/batch", {"events": events})
+        return reply.status, reply.json()
+
+    before = books(service)
+    with ThreadPoolExecutor(32) as threads:
+        replies = list(threads.map(send, range(400)))
+    assert count(service, "batch") == 200 * 20
+    known = 0
+    for number, (status, answer) in enumerate(replies):
+        if number % 10 == 9:
+            assert status == 400
+            assert [(e["index"], e["field"]) for e in answer["errors"]] == [(7, "name")]
+        else:
+            assert status == 201
+            assert answer["ids"] == [f"batch-{number // 2}-{n}" for n in range(20)]
+            known += answer.get("duplicates", 0)
+    after = books(service)
+    changed = {name: after[name] - before[name] for name in after}
+    assert changed["received_total"] == 400 * 20
+    assert changed["rejected_total"] == 40 * 20
+    assert changed["duplicate_total"] == known
+    assert changed["accepted_total"] == 360 * 20 - known
+
+
 def test_plain_events_without_an_id_are_told_apart_or_together_by_their_content(
     service: Service,
 ) -> None:

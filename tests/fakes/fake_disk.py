@@ -1,8 +1,9 @@
-"""A fake disk: a log whose files take only so many bytes, or fail to sync, when told to."""
+"""A fake disk: a log whose files take only so many bytes, or sync late or not, when told to."""
 
 import errno
 import io
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from storage.wal import Wal
 
 
 class FakeDisk:
-    """room: bytes that writes still find, None for enough; sync_fails: fdatasync raises EIO."""
+    """room: bytes that writes still find, None for enough; sync_fails: fdatasync raises EIO; free:
+    fdatasync waits for it."""
 
     def __init__(self) -> None:
         self.room: int | None = None
         self.sync_fails = False
+        self.free = threading.Event()
+        self.free.set()
 
 
 class _File(io.FileIO):
@@ -42,6 +46,7 @@ class WalOnFakeDisk(Wal):
         return _File(path, self._disk)
 
     def _sync(self, file: Any) -> None:
+        assert self._disk.free.wait(10)
         if self._disk.sync_fails:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         super()._sync(file)

@@ -3,15 +3,16 @@
 import json
 
 import pyarrow as pa
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest import typed
-from ingest.columnar import parse_lines, parse_list
+from ingest.columnar import parse_lines, parse_lists
 from ingest.columns import RECORD_SCHEMA, TEXT_SCHEMA
 from ingest.decode import Decoded, decode, decode_lines
-from ingest.errors import PayloadError
-from ingest.parse import parse_each
+from ingest.errors import IngestError, PayloadError, RejectedError, TooLargeError
+from ingest.parse import EVENT, LINES, LIST, Form, parse_each
 from ingest.texts import read_texts, to_structs
 from ingest.validate import Batch, events_of, validate
 from tests.property.strategies import EVENTS, JSON, spoiled_events
@@ -46,7 +47,12 @@ def assert_same(fast: Batch, slow: Batch) -> None:
         assert event_id is not None or fast_raw == slow_raw
 
 
-FAST = (parse_list, typed.parse_list)
+def parse_columns(body: bytes) -> Batch | None:
+    counted = parse_lists([body])
+    return None if counted is None else counted[0]
+
+
+FAST = (parse_columns, typed.parse_list)
 """Each of them may decline a body, and must never take one that the slow path refuses."""
 
 
@@ -58,9 +64,10 @@ def test_valid_events_pass_both_paths_with_the_same_result(events: list) -> None
         fast = parse(body)
         assert fast is not None
         assert_same(fast, slow)
-    lines = parse_lines(b"\n".join(map(to_json, events)))
-    assert lines is not None
-    assert_same(lines, slow)
+    objects = list(map(to_json, events))
+    counted = parse_lines([b"\n".join(objects)])
+    assert counted is not None
+    assert_same(counted[0], slow)
 
 
 # As Python writes them, and Arrow's reader takes them, though they are no JSON.
@@ -104,55 +111,129 @@ def test_the_fast_path_accepts_no_body_that_is_not_json(event: dict, data: st.Da
             assert_same(fast, parse_slowly(bytes(body)))
 
 
-@given(st.lists(EVENTS.map(to_json), min_size=1, max_size=3), st.data())
-@example([b'{"name":"a","channel_type":"web"}'] * 3, None)
-def test_the_fast_path_takes_lines_only_with_one_event_each(
-    events: list[bytes], data: st.DataObject | None
-) -> None:
-    body = b"\n".join(events)
-    if data is None:  # as many events as lines, but not one in each
-        first, second, third = events
-        body = first.replace(b",", b",\n") + b"\n" + second + third
-    else:
-        for _ in range(data.draw(st.integers(1, 3))):
-            ends = [at for at, byte in enumerate(body) if byte in b"\n,{}[]:"]
-            at = data.draw(st.sampled_from(ends))
-            keeps = body[at : at + 1].strip()
-            piece = data.draw(st.sampled_from([b"\n", b"", b" ", b",", b"\r\n"]))
-            body = body[:at] + keeps + piece + body[at + 1 :]
-    fast = parse_lines(body)
-    if fast is not None:
-        assert_same(fast, validate(decode_lines(body, 100)))
+EVENTS_MAX = 3
+FORMS = st.sampled_from([EVENT, LIST, LINES])
+VALUES = st.lists(EVENTS | spoiled_events() | JSON, max_size=EVENTS_MAX + 1)
 
 
-BODIES = (EVENTS | spoiled_events() | JSON).map(to_json) | st.binary(max_size=60)
+def to_body(form: Form, values: list) -> bytes:
+    if form is EVENT:
+        return to_json(values[0] if values else None)
+    if form is LINES:
+        return b"\n".join(map(to_json, values))
+    return to_json(values if len(values) % 2 else {"events": values})
 
 
-def parse_alone(body: bytes) -> Batch | PayloadError:
+def parse_alone(form: Form, body: bytes) -> Batch | IngestError:
+    """As it must be, without any fast path."""
     try:
-        decoded = decode(body)
-    except PayloadError as error:
-        return error
-    return validate(Decoded([decoded.value], decoded.flawed))
-
-
-@given(st.lists(BODIES, max_size=5))
-def test_bodies_parsed_together_are_as_each_alone(bodies: list[bytes]) -> None:
-    batch, errors = parse_each(bodies)
-    assert sorted([*batch.indexes, *errors]) == list(range(len(bodies)))
-    assert batch.size == len(bodies) - sum(isinstance(e, PayloadError) for e in errors.values())
-    good = iter(range(len(batch.events)))
-    for index, alone in enumerate(map(parse_alone, bodies)):
-        if isinstance(alone, PayloadError):
-            assert str(errors[index]) == str(alone)
-        elif alone.rejected:
-            assert errors[index].errors == list(alone.rejected)
+        if form is LINES:
+            decoded = decode_lines(body, EVENTS_MAX)
         else:
-            at = next(good)
-            assert batch.client_ids[at] == alone.client_ids[0]
-            assert batch.times_us[at] == alone.times_us[0]
-            assert structs(alone).equals(read_texts(pa.array([batch.events[at]], pa.binary())))
-            assert batch.client_ids[at] is not None or batch.raw[at] == alone.raw[0]
+            decoded = decode(body)
+            decoded.value = [decoded.value] if form is EVENT else events_of(decoded.value)
+    except IngestError as error:
+        return error
+    if len(decoded.value) > EVENTS_MAX:
+        return TooLargeError(
+            f"A request may carry at most {EVENTS_MAX} events, not {len(decoded.value)}"
+        )
+    return validate(decoded)
+
+
+@given(FORMS, st.data())
+def test_bodies_parsed_together_are_as_each_alone(form: Form, data: st.DataObject) -> None:
+    bodies = data.draw(
+        st.lists(VALUES.map(lambda values: to_body(form, values)) | st.binary(max_size=9))
+    )
+    group = parse_each(form, bodies, EVENTS_MAX)
+    size = start = 0
+    for index, alone in enumerate(parse_alone(form, body) for body in bodies):
+        end = start + group.counts[index]
+        if isinstance(alone, IngestError):
+            assert (type(group.errors[index]), str(group.errors[index])) == (
+                type(alone), str(alone),
+            )  # fmt: skip
+            assert start == end
+            continue
+        size += alone.size
+        if alone.rejected:
+            refusal = group.errors[index]
+            assert isinstance(refusal, RejectedError)
+            assert refusal.errors == list(alone.rejected)
+            assert start == end
+            continue
+        assert index not in group.errors
+        batch = group.batch
+        assert_same(
+            Batch(
+                batch.events[start:end],
+                batch.client_ids[start:end],
+                batch.raw[start:end],
+                batch.times_us[start:end],
+                range(end - start),
+                (),
+                end - start,
+            ),
+            alone,
+        )
+        start = end
+    assert group.batch.size == size
+    assert len(group.batch.events) == start
+
+
+@given(st.sampled_from([LIST, LINES]), st.data())
+def test_what_is_taken_together_could_be_taken_one_by_one(form: Form, data: st.DataObject) -> None:
+    values = data.draw(st.lists(st.lists(EVENTS, min_size=1, max_size=2), min_size=1, max_size=3))
+    bodies = [to_body(form, each) for each in values]
+    # Bodies that are broken up, run together, or both, so that the sum looks right.
+    for _ in range(data.draw(st.integers(0, 3))):
+        joined = b"\0".join(bodies)
+        marks = [at for at, byte in enumerate(joined) if byte in b"\0\n,{}[]:"]
+        at = data.draw(st.sampled_from(marks)) if marks else 0
+        keeps = joined[at : at + 1].strip(b"\0\n")
+        piece = data.draw(st.sampled_from([b"\0", b"\n", b"", b" ", b",", b"\r\n", b"{", b"]}"]))
+        bodies = (joined[:at] + keeps + piece + joined[at + 1 :]).split(b"\0")
+    assert_taken_as_one_by_one(form, bodies)
+
+
+A = b'{"name":"a","channel_type":"web"}'
+HALF, REST = b'{"name":"a",', b'"channel_type":"web"}'
+
+
+@pytest.mark.parametrize(
+    ("form", "bodies"),
+    [
+        (LINES, [HALF + b"\n" + REST + b"\n" + A + A]),
+        (LINES, [HALF, REST + b"\n" + A + A]),
+        (LINES, [A + A + b"\n", b"\n"]),
+        (LINES, [A + b"," + A]),
+        (LIST, [b"[" + A + b"]}" + b'{"events":[' + A + b"]", b" "]),
+        (LIST, [b"[" + A, A + b"]", b"[" + A + b"],[" + A + b"]"]),
+        (LIST, [b'{"events":[' + A + b']}{"events":[]}', b""]),
+        (LIST, [b'{"events":[' + HALF, REST + b"]}", b'{"events":[]}{"events":[]}']),
+        (LIST, [b"[" + A + b'],"events":[' + A + b"]", b"[" + A + b"]"]),
+        (LIST, [b"[" + A + b"]", b"null"]),
+        (LIST, [b"[" + A + b"]", b'{"events":null}']),
+        (LIST, [b"[" + A + b"]", b"{}"]),
+    ],
+)
+def test_bodies_that_only_look_right_in_sum_are_not_taken_together(
+    form: Form, bodies: list[bytes]
+) -> None:
+    assert form.together is not None
+    assert form.together(bodies) is None
+
+
+def assert_taken_as_one_by_one(form: Form, bodies: list[bytes]) -> None:
+    assert form.together is not None
+    counted = form.together(bodies)
+    if counted is None:
+        return
+    group = parse_each(form, bodies, 100)
+    assert not group.errors
+    assert list(counted[1]) == list(group.counts)
+    assert_same(counted[0], group.batch)
 
 
 @given(st.lists(st.lists(EVENTS, min_size=1, max_size=3), max_size=4), st.data())

@@ -26,7 +26,6 @@ class Parts:
         *,
         rows_max: int = 1000,
         commit_rows: int = 512,
-        wait_s: float = 0,
         wal: Wal | None = None,
     ) -> None:
         self.wal = wal
@@ -41,7 +40,6 @@ class Parts:
             journal=self.journal,
             dedup=self.dedup,
             ledger=self.ledger,
-            wait_s=wait_s,
             rows_max=commit_rows,
             retry_after_s=lambda: 7,
         )

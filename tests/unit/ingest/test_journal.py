@@ -53,6 +53,23 @@ def test_a_durable_acknowledgement_comes_after_the_sync(parts: Parts) -> None:
     asyncio.run(main())
 
 
+def test_what_comes_while_the_log_is_written_is_one_record_batch(
+    parts: Parts, disk: FakeDisk
+) -> None:
+    async def main() -> None:
+        disk.free.clear()
+        sends = []
+        for number in range(6):
+            sends.append(asyncio.create_task(send(parts, 2, prefix=f"{number}-")))
+            await asyncio.sleep(0.01)
+        disk.free.set()
+        await asyncio.gather(*sends)
+
+    asyncio.run(main())
+    slots, _ = parts.ring.take(rows=10**6, bytes=1 << 30, age_s=0)
+    assert [slot.rows for slot in slots] == [2, 10]
+
+
 def test_a_disk_that_fails_refuses_what_wants_to_be_durable_and_recovers(
     parts: Parts, disk: FakeDisk
 ) -> None:
