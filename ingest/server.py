@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.abc import MetaPathFinder
 from ipaddress import ip_address
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -82,18 +83,28 @@ def serve(settings: Settings) -> int:
 
 
 class _Server(MPServer):
-    """Granian, which forgets how its workers ended."""
+    """Granian, which forgets how its workers ended, and now and then says of one that had that it
+    would not and was killed."""
 
     all_drained = False
 
     def _stop_workers(self) -> None:
-        workers = list(self.wrks)
-        super()._stop_workers()  # type: ignore[no-untyped-call]
-        self.all_drained = all(_exit_code(worker.inner) == 0 for worker in workers)
+        for worker in self.wrks:
+            worker.terminate()  # type: ignore[no-untyped-call]
+        deadline_s = time.monotonic() + (self.workers_kill_timeout or 0)
+        for worker in self.wrks:
+            if _exit_code(worker.inner, deadline_s - time.monotonic()) is None:
+                log.error("worker does not stop: killing it", pid=worker.inner.pid)
+                worker.kill()  # type: ignore[no-untyped-call]
+        self.all_drained = all(_exit_code(w.inner, EXIT_CODE_WAIT_S) == 0 for w in self.wrks)
+        self.wrks.clear()
 
 
-def _exit_code(process: BaseProcess) -> int | None:
-    # Granian waits for a worker in two threads: the other one may know its end a moment earlier.
+def _exit_code(process: BaseProcess, wait_s: float) -> int | None:
+    """None when it does not end in that time."""
+    if not wait([process.sentinel], max(wait_s, 0)):
+        return None
+    # Another thread of Granian's waits for it as well, and may know its end a moment earlier.
     deadline_s = time.monotonic() + EXIT_CODE_WAIT_S
     while process.exitcode is None and time.monotonic() < deadline_s:
         time.sleep(0.001)
