@@ -61,32 +61,26 @@ class Parser:
         """The event of a body with one. Raises IngestError for a body that can't be read."""
         if media_type not in JSON_TYPES:
             raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]}")
-        return EVENT.alone(await self._decompress(body, encoding), self._events_max)
+        body = await self._decompress(body, encoding)
+        return await self._by_size(len(body), parse_one, EVENT, body)
 
     async def parse_events(self, body: bytes, *, media_type: str, encoding: str) -> Batch:
         """The events of a body with many. Raises IngestError for a body that can't be read."""
         form = many_form(media_type)
         body = await self._decompress(body, encoding)
-        parsed = await self._parse_together(form, [body])
-        if parsed is None:
-            return form.alone(body, self._events_max)
-        batch, _ = parsed
-        _check_count(batch.size, self._events_max)
-        return batch
+        return await self._by_size(len(body), parse_one, form, body)
 
     async def parse_group(self, form: Form, bodies: Sequence[bytes]) -> Group:
         """The events of many bodies that are not compressed."""
-        parsed = await self._parse_together(form, bodies)
-        if parsed is not None:
-            batch, counts = parsed
-            if max(counts) <= self._events_max:
-                return Group(batch, counts, {})
-        return parse_each(form, bodies, self._events_max)
+        # PERF: the hand-over to a thread costs more than it saves, unless for columns.
+        size = (max if form.together is None else sum)(map(len, bodies))
+        return await self._by_size(size, parse_group, form, bodies)
 
-    async def _parse_together(self, form: Form, bodies: Sequence[bytes]) -> columnar.Counted | None:
-        if form.together is None or sum(map(len, bodies)) < columnar.BYTES_MIN:
-            return None
-        return await self._in_thread(form.together, bodies)
+    async def _by_size(self, size: int, parse: Callable[..., T], form: Form, what: object) -> T:
+        # Much of what a stranger sends may be slow to refuse: nobody else is to wait for that.
+        if size < columnar.BYTES_MIN:
+            return parse(form, what, self._events_max)
+        return await self._in_thread(parse, form, what, self._events_max)
 
     async def _decompress(self, body: bytes, encoding: str) -> bytes:
         if not encoding or len(body) < THREADED_BYTES_MIN:
@@ -96,6 +90,32 @@ class Parser:
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, function, *arguments)
+
+
+def parse_one(form: Form, body: bytes, events_max: int) -> Batch:
+    """The events of one body, which has at most so many. Raises IngestError."""
+    parsed = _parse_together(form, [body])
+    if parsed is None:
+        return form.alone(body, events_max)
+    batch, _ = parsed
+    _check_count(batch.size, events_max)
+    return batch
+
+
+def parse_group(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
+    """The events of many bodies, each of which has at most so many."""
+    parsed = _parse_together(form, bodies)
+    if parsed is not None:
+        batch, counts = parsed
+        if max(counts) <= events_max:
+            return Group(batch, counts, {})
+    return parse_each(form, bodies, events_max)
+
+
+def _parse_together(form: Form, bodies: Sequence[bytes]) -> columnar.Counted | None:
+    if form.together is None or sum(map(len, bodies)) < columnar.BYTES_MIN:
+        return None
+    return form.together(bodies)
 
 
 def parse_each(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
