@@ -2,9 +2,9 @@
 
 PERF: Falcon with its middleware takes 60 µs of a request, as much as all else that happens to a
 single event or to five in a batch. What is not plain goes on to Falcon: a query string, a header
-that changes anything, a key with limits of its own. So does every error, to be answered and counted
-as any other. A plain request has the same reply either way (tests/end_to_end/test_direct.py
-compares).
+that changes anything or comes twice, a key with limits of its own. So does every error, to be
+answered and counted as any other. A plain request has the same reply either way
+(tests/end_to_end/test_direct.py compares).
 """
 
 import time
@@ -21,13 +21,14 @@ from ingest.keys import Key
 from ingest.parse import JSON_TYPES
 from ingest.routes import PREFIXES
 
-_SPEAKING = frozenset({b"content-encoding", b"idempotency-key", b"origin", b"prefer"})
+_SPEAKING = frozenset({b"idempotency-key", b"origin", b"prefer"})
 """The headers that change what is done or answered."""
 _JSON = JSON_TYPES[0].encode()
 
 
-Answer = Callable[[bytes, str], Awaitable[dict[str, Any]]]
-"""The reply to a body of a media type, once it may be acknowledged. Raises IngestError."""
+Answer = Callable[[bytes, str, str], Awaitable[dict[str, Any]]]
+"""The reply to a body of a media type and with a Content-Encoding, which may be empty, once it may
+be acknowledged. Raises IngestError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,10 @@ class DirectEvents:
         if plain is None or body is None:
             await self._app(scope, receive, send)
             return
-        answer, media_type = plain
+        answer, media_type, encoding = plain
         started_s = time.perf_counter()
         try:
-            reply = await answer(body, media_type)
+            reply = await answer(body, media_type, encoding)
         except Exception as error:
             fail(scope, error)
             await self._app(scope, receive, send)
@@ -89,16 +90,19 @@ class DirectEvents:
         await self._send(send, orjson.dumps(reply))
         self._observe("POST", scope["path"], 201, time.perf_counter() - started_s)
 
-    def _plain(self, scope: Scope) -> tuple[Answer, str] | None:
-        """Who answers a request, if it is plain, and the media type of its body."""
+    def _plain(self, scope: Scope) -> tuple[Answer, str, str] | None:
+        """Who answers a request, if it is plain, and the media type and encoding of its body."""
         path = scope.get("path")
         if path not in self._paths or scope.get("method") != "POST" or scope["query_string"]:
             return None
         headers = dict(scope["headers"])
-        if not _SPEAKING.isdisjoint(headers) or not self._is_welcome(key_of(scope)):
+        if len(headers) < len(scope["headers"]) or not _SPEAKING.isdisjoint(headers):
+            return None
+        if not self._is_welcome(key_of(scope)):
             return None
         media_type = headers.get(b"content-type", _JSON).partition(b";")[0].rstrip()
-        return self._answers.get((path, media_type))
+        known = self._answers.get((path, media_type))
+        return known and (*known, headers.get(b"content-encoding", b"").decode("latin-1"))
 
     async def _send(self, send: Send, data: bytes) -> None:
         headers = [

@@ -61,13 +61,13 @@ class Parser:
         """The event of a body with one. Raises IngestError for a body that can't be read."""
         if media_type not in JSON_TYPES:
             raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]}")
-        body = await self._decompress(body, encoding)
+        body = await self.decompress(body, encoding)
         return await self._by_size(len(body), parse_one, EVENT, body)
 
     async def parse_events(self, body: bytes, *, media_type: str, encoding: str) -> Batch:
         """The events of a body with many. Raises IngestError for a body that can't be read."""
         form = many_form(media_type)
-        body = await self._decompress(body, encoding)
+        body = await self.decompress(body, encoding)
         return await self._by_size(len(body), parse_one, form, body)
 
     async def parse_group(self, form: Form, bodies: Sequence[bytes]) -> Group:
@@ -82,7 +82,8 @@ class Parser:
             return parse(form, what, self._events_max)
         return await self._in_thread(parse, form, what, self._events_max)
 
-    async def _decompress(self, body: bytes, encoding: str) -> bytes:
+    async def decompress(self, body: bytes, encoding: str) -> bytes:
+        """Raises IngestError, see `encoding.decompress`."""
         if not encoding or len(body) < THREADED_BYTES_MIN:
             return decompress(body, encoding, self._bytes_max)
         return await self._in_thread(decompress, body, encoding, self._bytes_max)

@@ -95,8 +95,10 @@ class _EventsResource:
 class EventResource(_EventsResource):
     """One event."""
 
-    async def answer(self, body: bytes, media_type: str) -> dict[str, Any]:
+    async def answer(self, body: bytes, media_type: str, encoding: str) -> dict[str, Any]:
         """The reply to a request that says nothing but its event. Raises IngestError."""
+        if encoding:
+            body = await self._parser.decompress(body, encoding)
         return _reply(await self._gatherers[EVENT].take(body))
 
     async def on_post(self, req: Request, resp: Response) -> None:
@@ -113,8 +115,10 @@ class EventResource(_EventsResource):
 class BatchResource(_EventsResource):
     """Many events: an object with a list, a bare list, or one event a line."""
 
-    async def answer(self, body: bytes, media_type: str) -> dict[str, Any]:
+    async def answer(self, body: bytes, media_type: str, encoding: str) -> dict[str, Any]:
         """The reply to a request that says nothing but its events. Raises IngestError."""
+        if encoding:
+            body = await self._parser.decompress(body, encoding)
         if len(body) < columnar.BYTES_MIN:
             return _batch_reply(await self._gatherers[many_form(media_type)].take(body))
         batch = await self._parser.parse_events(body, media_type=media_type, encoding="")

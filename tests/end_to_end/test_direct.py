@@ -1,5 +1,7 @@
 """Events past Falcon: nobody can tell, and each gets the answer to its own body."""
 
+import gzip
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,7 +10,7 @@ import orjson
 import pytest
 import urllib3
 
-from bench.service import Service
+from bench.service import HOST, Service
 from tests.end_to_end.api import books, count, event, metrics, post
 
 BY_FALCON = {"Prefer": "handling=strict"}
@@ -55,12 +57,13 @@ def told(reply: urllib3.BaseHTTPResponse) -> dict[str, Any]:
 
 
 def answers(
-    service: Service, path: str, body: bytes, content_type: str | None
+    service: Service, path: str, body: bytes, content_type: str | None, **headers: str
 ) -> tuple[urllib3.BaseHTTPResponse, urllib3.BaseHTTPResponse]:
     """To a request, and to the same again: there Falcon must have the same answer."""
-    first = post(service, path, body=body, content_type=content_type)
-    again = post(service, path, body=body, content_type=content_type)
-    by_falcon = post(service, path, body=body, content_type=content_type, **BY_FALCON)
+    sent = {"body": body, "content_type": content_type, **headers}
+    first = post(service, path, **sent)
+    again = post(service, path, **sent)
+    by_falcon = post(service, path, **sent, **BY_FALCON)
     assert told(again) == told(by_falcon)
     assert first.status == again.status
     return first, again
@@ -91,6 +94,42 @@ def test_a_plain_batch_is_answered_as_by_falcon(
         ids = first.json()["ids"]
         known = {"duplicates": len(ids)} if ids else {}
         assert again.json() == {"ids": ids, **known}
+
+
+ENCODED = {
+    "whole": lambda body: ("gzip", gzip.compress(body)),
+    "upper case": lambda body: ("GZIP", gzip.compress(body)),
+    "none": lambda body: ("identity", body),
+    "cut off": lambda body: ("gzip", gzip.compress(body)[:-9]),
+    "not encoded": lambda body: ("zstd", body),
+    "unknown": lambda body: ("rot13", body),
+    "two": lambda body: ("gzip, gzip", gzip.compress(gzip.compress(body))),
+    "not ASCII": lambda body: ("gz\u00efp", gzip.compress(body)),
+    "too much": lambda body: ("gzip", gzip.compress(body + b" " * (70 << 20))),
+}
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/batch"])
+@pytest.mark.parametrize("case", ENCODED)
+def test_an_encoded_body_is_answered_as_by_falcon(service: Service, case: str, path: str) -> None:
+    body = ONE.replace(b"%s", f"encoded {case} {path}".encode())
+    encoding, data = ENCODED[case](body if path == "/events" else b"[" + body + b"]")
+    first, _ = answers(service, path, data, "application/json", Content_Encoding=encoding)
+    assert (first.status == 201) == (case in ("whole", "upper case", "none"))
+
+
+def test_a_header_that_comes_twice_is_answered_as_by_falcon(service: Service) -> None:
+    def replies(name: bytes, value: bytes, more: bytes = b"") -> bytes:
+        body = ONE.replace(b"%s", b"twice")
+        head = b"POST /events HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n" % len(body)
+        head += b"Connection: close\r\n" + more + b"%b: %b\r\n" % (name, value) * 2 + b"\r\n"
+        with socket.create_connection((HOST, service.port), timeout=10) as connection:
+            connection.sendall(head + body)
+            return b"".join(iter(lambda: connection.recv(65_536), b"")).split(b" ", 2)[1]
+
+    for name, value in ((b"Content-Encoding", b"identity"), (b"Content-Type", b"application/json")):
+        by_falcon = b"".join(b"%b: %b\r\n" % (n.encode(), v.encode()) for n, v in BY_FALCON.items())
+        assert replies(name, value) == replies(name, value, by_falcon)
 
 
 def test_what_is_gathered_together_is_answered_apart(service: Service) -> None:
