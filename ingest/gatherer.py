@@ -90,11 +90,10 @@ class Gatherer:
             # refused: those that were kept are known when they are sent again.
             for wait in submitted.waits:
                 await wait
+            _answer(waiters, group.counts, submitted)
         except Exception as error:  # whatever it is, the waiting requests must hear of it
             for waiter in waiters:
                 _finish(waiter, error)
-            return
-        _answer(waiters, group.counts, submitted)
 
 
 def _answer(waiters: Sequence[Waiter], counts: Sequence[int], submitted: Submitted) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,8 +20,8 @@ NDJSON_TYPE = "application/x-ndjson"
 
 THREADS = 2
 """One works while the other's result waits for the event loop."""
-THREADED_BYTES_MIN = 64 * 1024
-"""PERF: decompressing fewer bytes takes less than a thread's hand-over."""
+QUICK_BYTES_MAX = 256 * 1024
+"""PERF: decompressing to so many bytes takes no longer than a thread's hand-over."""
 
 T = TypeVar("T")
 
@@ -57,35 +58,26 @@ class Parser:
         self._events_max = events_max
         self._threads = ThreadPoolExecutor(THREADS, "parser", initializer=give_way)
 
-    async def parse_event(self, body: bytes, *, media_type: str, encoding: str) -> Batch:
-        """The event of a body with one. Raises IngestError for a body that can't be read."""
-        if media_type not in JSON_TYPES:
-            raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]}")
-        body = await self.decompress(body, encoding)
-        return await self._by_size(len(body), parse_one, EVENT, body)
-
-    async def parse_events(self, body: bytes, *, media_type: str, encoding: str) -> Batch:
-        """The events of a body with many. Raises IngestError for a body that can't be read."""
-        form = many_form(media_type)
-        body = await self.decompress(body, encoding)
-        return await self._by_size(len(body), parse_one, form, body)
+    async def parse(self, form: Form, body: bytes) -> Batch:
+        """The events of one body. Raises IngestError for a body that can't be read."""
+        # Much of what a stranger sends may be slow to refuse: nobody else is to wait for that.
+        if len(body) < columnar.BYTES_MIN:
+            return parse_one(form, body, self._events_max)
+        return await self._in_thread(parse_one, form, body, self._events_max)
 
     async def parse_group(self, form: Form, bodies: Sequence[bytes]) -> Group:
-        """The events of many bodies that are not compressed."""
-        # PERF: the hand-over to a thread costs more than it saves, unless for columns.
-        size = (max if form.together is None else sum)(map(len, bodies))
-        return await self._by_size(size, parse_group, form, bodies)
-
-    async def _by_size(self, size: int, parse: Callable[..., T], form: Form, what: object) -> T:
-        # Much of what a stranger sends may be slow to refuse: nobody else is to wait for that.
-        if size < columnar.BYTES_MIN:
-            return parse(form, what, self._events_max)
-        return await self._in_thread(parse, form, what, self._events_max)
+        """The events of many small bodies."""
+        if not _is_much(form, bodies):
+            return parse_group(form, bodies, self._events_max)
+        return await self._in_thread(parse_group, form, bodies, self._events_max)
 
     async def decompress(self, body: bytes, encoding: str) -> bytes:
         """Raises IngestError, see `encoding.decompress`."""
-        if not encoding or len(body) < THREADED_BYTES_MIN:
-            return decompress(body, encoding, self._bytes_max)
+        if not encoding:
+            return body
+        if len(body) < QUICK_BYTES_MAX:
+            with suppress(TooLargeError):  # which it may only be for now
+                return decompress(body, encoding, min(QUICK_BYTES_MAX, self._bytes_max))
         return await self._in_thread(decompress, body, encoding, self._bytes_max)
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
@@ -114,9 +106,12 @@ def parse_group(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
 
 
 def _parse_together(form: Form, bodies: Sequence[bytes]) -> columnar.Counted | None:
-    if form.together is None or sum(map(len, bodies)) < columnar.BYTES_MIN:
-        return None
-    return form.together(bodies)
+    return form.together(bodies) if form.together and _is_much(form, bodies) else None
+
+
+def _is_much(form: Form, bodies: Sequence[bytes]) -> bool:
+    """Whether the fast path pays."""
+    return form.together is not None and sum(map(len, bodies)) >= columnar.BYTES_MIN
 
 
 def parse_each(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
@@ -183,6 +178,13 @@ LIST = Form(_list, columnar.parse_lists)
 """`{"events": [...]}`, or the list alone."""
 LINES = Form(_lines, columnar.parse_lines)
 """NDJSON: one event a line."""
+
+
+def one_form(media_type: str) -> Form:
+    """Of a body with one event. Raises MediaTypeError."""
+    if media_type not in JSON_TYPES:
+        raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]}")
+    return EVENT
 
 
 def many_form(media_type: str) -> Form:

@@ -12,7 +12,7 @@ from ingest.body import body_of
 from ingest.errors import PayloadError
 from ingest.gatherer import Gatherer
 from ingest.ingestor import ACKS, Ack, Ingestor, Receipt
-from ingest.parse import EVENT, JSON_TYPES, Form, Parser, many_form
+from ingest.parse import JSON_TYPES, Form, Parser, many_form, one_form
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 256
 
@@ -91,18 +91,33 @@ class _EventsResource:
         self._count = count
         self._gatherers = gatherers
 
+    async def _body(self, req: Request) -> bytes:
+        encoding = req.get_header("Content-Encoding") or ""
+        return await self._parser.decompress(body_of(req), encoding)
+
+    async def _take(self, form: Form, body: bytes, encoding: str) -> Receipt:
+        """The receipt of a request that says nothing but its events. Raises IngestError."""
+        if encoding:
+            body = await self._parser.decompress(body, encoding)
+        # Others would wait for what is large.
+        if len(body) < columnar.BYTES_MIN:
+            return await self._gatherers[form].take(body)
+        batch = await self._parser.parse(form, body)
+        return await self._ingestor.ingest(
+            batch, idempotency_key=None, partial=False, ack=self._acks.default
+        )
+
 
 class EventResource(_EventsResource):
     """One event."""
 
     async def answer(self, body: bytes, media_type: str, encoding: str) -> dict[str, Any]:
-        """The reply to a request that says nothing but its event. Raises IngestError."""
-        if encoding:
-            body = await self._parser.decompress(body, encoding)
-        return _reply(await self._gatherers[EVENT].take(body))
+        """The reply to a plain request. Raises IngestError."""
+        return _reply(await self._take(one_form(media_type), body, encoding))
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        batch = await self._parser.parse_event(body_of(req), **_content(req))
+        form = one_form(_media_type(req))
+        batch = await self._parser.parse(form, await self._body(req))
         await self._count(req, resp, 1)
         ack = self._acks.asked_for(req)
         receipt = await self._ingestor.ingest(
@@ -116,20 +131,13 @@ class BatchResource(_EventsResource):
     """Many events: an object with a list, a bare list, or one event a line."""
 
     async def answer(self, body: bytes, media_type: str, encoding: str) -> dict[str, Any]:
-        """The reply to a request that says nothing but its events. Raises IngestError."""
-        if encoding:
-            body = await self._parser.decompress(body, encoding)
-        if len(body) < columnar.BYTES_MIN:
-            return _batch_reply(await self._gatherers[many_form(media_type)].take(body))
-        batch = await self._parser.parse_events(body, media_type=media_type, encoding="")
-        receipt = await self._ingestor.ingest(
-            batch, idempotency_key=None, partial=False, ack=self._acks.default
-        )
-        return _batch_reply(receipt)
+        """The reply to a plain request. Raises IngestError."""
+        return _batch_reply(await self._take(many_form(media_type), body, encoding))
 
     async def on_post(self, req: Request, resp: Response) -> None:
         partial = _boolean(req, "partial")
-        batch = await self._parser.parse_events(body_of(req), **_content(req))
+        form = many_form(_media_type(req))
+        batch = await self._parser.parse(form, await self._body(req))
         await self._count(req, resp, batch.size)
         ack = self._acks.asked_for(req)
         receipt = await self._ingestor.ingest(
@@ -150,10 +158,9 @@ def _answer(resp: Response, reply: dict[str, Any], ack: Ack) -> None:
     resp.content_type = falcon.MEDIA_JSON
 
 
-def _content(req: Request) -> dict[str, str]:
-    """What the headers say of the body: media type without parameters, JSON when it has none."""
-    media_type = (req.content_type or JSON_TYPES[0]).partition(";")[0].strip().lower()
-    return {"media_type": media_type, "encoding": req.get_header("Content-Encoding") or ""}
+def _media_type(req: Request) -> str:
+    """Without parameters; JSON's where there is none."""
+    return (req.content_type or JSON_TYPES[0]).partition(";")[0].strip().lower()
 
 
 def _boolean(req: Request, name: str) -> bool:
