@@ -9,10 +9,11 @@ PERF: 1,000 events of 800 bytes, per event: 7.5 µs here and without the GIL, ag
 for orjson.loads, msgspec.convert and pa.array together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypedDict
 
+import msgspec
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +22,7 @@ import pyarrow.json as pj
 from ingest.column_rules import obeys_rules
 from ingest.columns import BODY_TYPE, EVENT_TYPE, TIME
 from ingest.event import EVENT_TIME_END_US, TIMESTAMP_UNITS_US
+from ingest.unknown import all_finite, unknown_fields
 from ingest.validate import Batch, events_of
 
 BYTES_MIN = 128 * 1024
@@ -30,15 +32,17 @@ Counted = tuple[Batch, Sequence[int]]
 """The events of some bodies, and how many are in each."""
 
 _WHITESPACE = b" \t\r\n"
-_OPEN, _CLOSE = b"{}"
-_LIST_OPTIONS = pj.ParseOptions(
-    explicit_schema=pa.schema([pa.field("events", pa.list_(BODY_TYPE))]),
-    newlines_in_values=True,
-    unexpected_field_behavior="error",
-)
-_LINE_OPTIONS = pj.ParseOptions(
-    explicit_schema=pa.schema(list(BODY_TYPE)), unexpected_field_behavior="error"
-)
+
+SAMPLES = 8
+"""Events of a body in which unknown fields are looked for."""
+
+
+class _RawBody(TypedDict):
+    events: list[msgspec.Raw]
+
+
+_RAW_BODY = msgspec.json.Decoder(_RawBody)
+
 # The dates that both this module's cast and RFC 3339 take; others are for `validate` to judge.
 _PLAIN_DATE = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$"
 
@@ -50,7 +54,7 @@ def parse_lists(bodies: Sequence[bytes]) -> Counted | None:
     """
     objects = [body.strip(_WHITESPACE) for body in bodies]
     objects = [b'{"events":%b}' % body if body[:1] == b"[" else body for body in objects]
-    table = _read(objects, _LIST_OPTIONS)
+    table = _read(objects, _list_schema, _raw_events)
     if table is None:
         return None
     [lists] = table.column("events").chunks
@@ -69,7 +73,7 @@ def parse_lines(bodies: Sequence[bytes]) -> Counted | None:
         [text for line in body.split(b"\n") if (text := line.strip(_WHITESPACE))] for body in bodies
     ]
     objects = list(chain.from_iterable(lines))
-    table = _read(objects, _LINE_OPTIONS)
+    table = _read(objects, _line_schema, lambda text: [text])
     if table is None:
         return None
     [rows] = table.combine_chunks().to_batches()
@@ -77,8 +81,27 @@ def parse_lines(bodies: Sequence[bytes]) -> Counted | None:
     return None if batch is None else (batch, list(map(len, lines)))
 
 
-def _read(objects: Sequence[bytes], options: pj.ParseOptions) -> pa.Table | None:
-    """A row for each of `objects`, without whitespace around them."""
+def _list_schema(unknown: Sequence[pa.Field]) -> pa.Schema:
+    return pa.schema([pa.field("events", pa.list_(pa.struct([*BODY_TYPE, *unknown])))])
+
+
+def _line_schema(unknown: Sequence[pa.Field]) -> pa.Schema:
+    return pa.schema([*BODY_TYPE, *unknown])
+
+
+def _raw_events(body: bytes) -> Sequence[msgspec.Raw]:
+    return _RAW_BODY.decode(body)["events"]
+
+
+def _read(
+    objects: Sequence[bytes],
+    schema_with: Callable[[Sequence[pa.Field]], pa.Schema],
+    raw_events: Callable[[bytes], Sequence[bytes | msgspec.Raw]],
+) -> pa.Table | None:
+    """A row for each of `objects`, without whitespace around them.
+
+    schema_with: of the rows, with more fields in each event; raw_events: of an object.
+    """
     # Where these meet, `}` is before `{`, which JSON has only between values: as many rows as
     # texts is then one for each.
     if not all(text[:1] == b"{" and text[-1:] == b"}" for text in objects):
@@ -86,20 +109,44 @@ def _read(objects: Sequence[bytes], options: pj.ParseOptions) -> pa.Table | None
     body = b"\n".join(objects)
     if b"\\" in body and b"\\u0000" in body:  # PERF: the first takes 3 % of the second
         return None
-    # One block: it must not end inside an event, and one thread is what a request may have.
-    one_block = pj.ReadOptions(use_threads=False, block_size=len(body) + 1)
     try:
         # The reader takes strings for UTF-8 as they are. PERF: a tenth of what body.decode takes.
         pa.array([body], pa.binary()).cast(pa.string())
-        table = pj.read_json(pa.BufferReader(body), one_block, options)
-    except pa.ArrowInvalid:
+        try:
+            table = _read_json(body, schema_with([]))
+        except pa.ArrowInvalid as error:
+            if "unexpected field" not in str(error):
+                raise
+            unknown = unknown_fields(_samples(objects, raw_events))
+            if unknown is None:
+                return None
+            table = _read_json(body, schema_with(unknown))
+    except (pa.ArrowInvalid, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return table if table.num_rows == len(objects) else None
+
+
+def _read_json(body: bytes, schema: pa.Schema) -> pa.Table:
+    # One block: it must not end inside an event, and one thread is what a request may have.
+    one_block = pj.ReadOptions(use_threads=False, block_size=len(body) + 1)
+    options = pj.ParseOptions(schema, newlines_in_values=True, unexpected_field_behavior="error")
+    return pj.read_json(pa.BufferReader(body), one_block, options)
+
+
+def _samples(
+    objects: Sequence[bytes], raw_events: Callable[[bytes], Sequence[bytes | msgspec.Raw]]
+) -> Iterator[dict[str, Any]]:
+    for text in objects[:: -(-len(objects) // SAMPLES)]:
+        events = raw_events(text)
+        for event in events[:: -(-len(events) // SAMPLES) or 1]:
+            yield msgspec.json.decode(event, type=dict[str, Any])
 
 
 def _batch(events: pa.StructArray, decode_raw: Callable[[], list[Any]]) -> Batch | None:
     size = len(events)
     if not size or events.null_count or not obeys_rules(events):
+        return None
+    if not all(all_finite(unknown) for unknown in events.flatten()[len(BODY_TYPE) :]):
         return None
     columns = {field.name: events.field(field.name) for field in BODY_TYPE}
     dates, times = columns["date"], unix_times_us(columns["timestamp"])

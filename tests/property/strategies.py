@@ -63,6 +63,21 @@ JSON = st.recursive(
 )
 
 
+# Few names, so that several events have the same.
+UNKNOWN = st.dictionaries(st.sampled_from(["other", "x", "y.z", ""]), JSON, max_size=3)
+SAME_UNKNOWN = st.fixed_dictionaries(
+    {"other": st.integers() | FLOATS, "x": st.booleans(), "tags": st.lists(TEXT, min_size=1),
+     "more": st.fixed_dictionaries({"a": TEXT, "b": st.lists(FLOATS, min_size=1)})}
+)  # fmt: skip
+
+
+def with_unknown(
+    events: st.SearchStrategy[dict[str, Any]], fields: st.SearchStrategy[dict[str, Any]] = UNKNOWN
+) -> st.SearchStrategy[dict[str, Any]]:
+    """The events with fields of other names added."""
+    return st.builds(lambda event, more: {**event, **more}, events, fields)
+
+
 @st.composite
 def spoiled_events(draw: st.DrawFn) -> dict[str, Any]:
     """An event of which one part, at any depth, is replaced by any JSON value or removed."""

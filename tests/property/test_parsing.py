@@ -15,7 +15,13 @@ from ingest.errors import IngestError, PayloadError, RejectedError, TooLargeErro
 from ingest.parse import EVENT, LINES, LIST, Form, parse_each
 from ingest.texts import read_texts, to_structs
 from ingest.validate import Batch, events_of, validate
-from tests.property.strategies import EVENTS, JSON, spoiled_events
+from tests.property.strategies import (
+    EVENTS,
+    JSON,
+    SAME_UNKNOWN,
+    spoiled_events,
+    with_unknown,
+)
 
 PIECES = [b",", b"}", b"]", b'"', b"\\", b"\\ud800", b"1e999", b"\x00", b"\xff"]
 
@@ -70,6 +76,15 @@ def test_valid_events_pass_both_paths_with_the_same_result(events: list) -> None
     assert_same(counted[0], slow)
 
 
+@given(st.lists(with_unknown(EVENTS, SAME_UNKNOWN), min_size=1, max_size=5))
+def test_events_with_the_same_unknown_fields_take_the_fast_path_too(events: list) -> None:
+    slow = parse_slowly(to_json(events))
+    lines = b"\n".join(map(to_json, events))
+    for counted in (parse_lists([to_json(events)]), parse_lines([lines])):
+        assert counted is not None
+        assert_same(counted[0], slow)
+
+
 # As Python writes them, and Arrow's reader takes them, though they are no JSON.
 NO_JSON = st.builds(
     lambda event, number: {**event, "items": [{"price_in_usd": number}]},
@@ -78,7 +93,13 @@ NO_JSON = st.builds(
 )
 
 
-@given(st.lists(EVENTS | spoiled_events() | JSON | NO_JSON, min_size=1, max_size=3))
+@given(
+    st.lists(
+        with_unknown(EVENTS) | EVENTS | spoiled_events() | JSON | NO_JSON, min_size=1, max_size=3
+    )
+)
+@example([{"name": "a", "channel_type": "web", "other": float("nan")}])
+@example([{"name": "a", "channel_type": "web", "other": [{"a": [1.5, float("inf")]}]}])
 @example([{"name": "a", "channel_type": "web", "event_params": [None]}])
 @example([{"name": "a", "channel_type": "web", "items": [{"price_in_usd": float("nan")}]}])
 @example([{"name": "a", "channel_type": "web", "items": [{"price_in_usd": float("-inf")}]}])
@@ -93,7 +114,7 @@ def test_the_fast_path_accepts_nothing_that_the_slow_one_refuses(events: list) -
             assert_same(fast, parse_slowly(body))
 
 
-@given(EVENTS, st.data())
+@given(with_unknown(EVENTS) | EVENTS, st.data())
 def test_the_fast_path_accepts_no_body_that_is_not_json(event: dict, data: st.DataObject) -> None:
     body = bytearray(to_json({"events": [event]}))
     for _ in range(data.draw(st.integers(1, 3))):
@@ -184,7 +205,8 @@ def test_bodies_parsed_together_are_as_each_alone(form: Form, data: st.DataObjec
 
 @given(st.sampled_from([LIST, LINES]), st.data())
 def test_what_is_taken_together_could_be_taken_one_by_one(form: Form, data: st.DataObject) -> None:
-    values = data.draw(st.lists(st.lists(EVENTS, min_size=1, max_size=2), min_size=1, max_size=3))
+    events = st.lists(with_unknown(EVENTS) | EVENTS, min_size=1, max_size=2)
+    values = data.draw(st.lists(events, min_size=1, max_size=3))
     bodies = [to_body(form, each) for each in values]
     # Bodies that are broken up, run together, or both, so that the sum looks right.
     for _ in range(data.draw(st.integers(0, 3))):
@@ -216,6 +238,14 @@ HALF, REST = b'{"name":"a",', b'"channel_type":"web"}'
         (LIST, [b"[" + A + b"]", b"null"]),
         (LIST, [b"[" + A + b"]", b'{"events":null}']),
         (LIST, [b"[" + A + b"]", b"{}"]),
+        (LIST, [b"[" + A[:-1] + b',"x":1,"x":2}]']),
+        (LIST, [b"[" + A[:-1] + b',"x":{"y":null,"y":null}}]']),
+        (LIST, [b"[" + A[:-1] + b',"x":NaN}]']),
+        (LIST, [b"[" + A[:-1] + b',"x":[[-Infinity]]}]']),
+        (LIST, [b"[" + A[:-1] + b',"x":%b1%b}]' % (b"[" * 300, b"]" * 300)]),
+        (LIST, [b"[" + A[:-1] + b',"x":%b}]' % to_json({str(n): 1 for n in range(60)})]),
+        (LINES, [A[:-1] + b',"x":"\\u0000"}']),
+        (LINES, [A[:-1] + b',"x":"\xff"}']),
     ],
 )
 def test_bodies_that_only_look_right_in_sum_are_not_taken_together(
