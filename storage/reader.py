@@ -46,8 +46,9 @@ class Reader:
         result_rows_max: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """connect: makes a client, called once for each of `clients`, when first needed. The
-        limits are of one query, with 0 for none; waiting_max: queries that wait for a client."""
+        """connect: makes a client, called for each of `clients` when first needed, and after a
+        failure. The limits are of one query, with 0 for none; waiting_max: queries that wait for a
+        client."""
         self._connect = connect
         self._settings = {
             **_SETTINGS,
@@ -61,21 +62,23 @@ class Reader:
         self._killer = ThreadPoolExecutor(1, thread_name_prefix="killer")
         self._queries = 0
         self._queries_max = clients + waiting_max
-        self._made: list[Client] = []
         self._running: set[str] = set()
         self._clock = clock
         self._broken_until_s = float("-inf")
 
-    async def query(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+    async def query(
+        self, sql: str, parameters: Mapping[str, Any], **settings: Any
+    ) -> Sequence[Sequence[Any]]:
         """The rows of `sql`, whose `{name:Type}` places are bound to `parameters`.
 
-        When it is cancelled, storage stops working at it. Raises StorageError, BusyError when too
-        many are waiting.
+        settings: ClickHouse's, where others than the reader's are meant. When it is cancelled,
+        storage stops working at it. Raises StorageError, BusyError when too many are waiting.
         """
         if self._queries >= self._queries_max:
             raise BusyError("As many queries are waiting as may")
         tag = uuid4().hex
-        job = self._threads.submit(self._query, sql, dict(parameters), tag)
+        settings = {**self._settings, **settings, "log_comment": tag}
+        job = self._threads.submit(self._query, sql, dict(parameters), settings, tag)
         self._queries += 1
         try:
             return await asyncio.wrap_future(job)
@@ -94,6 +97,8 @@ class Reader:
             f"SELECT id FROM {EVENTS_TABLE} WHERE received_at >= now() - {{seconds:UInt32}}"
             " ORDER BY received_at DESC LIMIT {limit:UInt64}",
             {"seconds": seconds, "limit": limit},
+            max_result_rows=0,
+            max_rows_to_read=0,
         )
         return [event_id for (event_id,) in reversed(rows)]
 
@@ -115,29 +120,37 @@ class Reader:
         )
         return [name for (name,) in rows]
 
-    def _query(self, sql: str, parameters: dict[str, Any], tag: str) -> Sequence[Sequence[Any]]:
+    def _query(
+        self, sql: str, parameters: dict[str, Any], settings: dict[str, Any], tag: str
+    ) -> Sequence[Sequence[Any]]:
         if self._clock() < self._broken_until_s:
             raise UnavailableError("Storage did not answer a moment ago")
         try:
-            return self._ask(sql, parameters, tag)
+            return self._ask(sql, parameters, settings, tag)
         except StorageError as error:
             if error.code is None:
                 self._broken_until_s = self._clock() + BREAK_S
             raise
 
-    def _ask(self, sql: str, parameters: dict[str, Any], tag: str) -> Sequence[Sequence[Any]]:
+    def _ask(
+        self, sql: str, parameters: dict[str, Any], settings: dict[str, Any], tag: str
+    ) -> Sequence[Sequence[Any]]:
         try:
             client = self._free.get_nowait()
         except Empty:
-            client = self._new_client()
-        settings = {**self._settings, "log_comment": tag}
+            client = self._connect()
         self._running.add(tag)
         try:
             with storage_errors():
-                return client.query(sql, parameters=parameters, settings=settings).result_rows
+                rows = client.query(sql, parameters=parameters, settings=settings).result_rows
+        except Exception:
+            # What the embedded engine had of the answer would be a part of the next one.
+            client.close()
+            raise
         finally:
             self._running.discard(tag)
-            self._free.put(client)
+        self._free.put(client)
+        return rows
 
     def _kill(self, tag: str) -> None:
         if tag not in self._running:  # it has ended, or was never begun
@@ -152,16 +165,11 @@ class Reader:
         finally:
             client.close()
 
-    def _new_client(self) -> Client:
-        client = self._connect()
-        self._made.append(client)
-        return client
-
     def close(self) -> None:
         """Stop the running queries, then close the clients."""
         for tag in list(self._running):
             self._killer.submit(self._kill, tag)
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._killer.shutdown(wait=True)
-        for client in self._made:
-            client.close()
+        while not self._free.empty():
+            self._free.get().close()

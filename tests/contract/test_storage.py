@@ -305,6 +305,30 @@ def test_a_query_is_bounded_in_what_it_takes(
     reader.close()
 
 
+def test_a_query_that_fails_halfway_leaves_nothing_to_the_next(connected: Connect) -> None:
+    reader = Reader(connected, clients=1, timeout_s=60, result_rows_max=100_000)
+
+    async def main() -> None:
+        for _ in range(3):
+            with pytest.raises(TransientError):
+                await reader.query("SELECT number FROM numbers_mt(3000000) ORDER BY number", {})
+            assert await reader.query("SELECT number FROM numbers(2)", {}) == [(0,), (1,)]
+
+    asyncio.run(main())
+    reader.close()
+
+
+def test_recent_ids_are_as_many_as_asked_for_whatever_a_question_may_have(
+    connected: Connect,
+) -> None:
+    rows = table([event(id=f"id-{number}") for number in range(20)])
+    Writer(connected, EVENTS_TABLE).write(rows, token="recent")
+    reader = Reader(connected, clients=1, timeout_s=60, result_rows_max=5, read_rows_max=5)
+    ids = asyncio.run(reader.recent_ids(seconds=10**9, limit=15))
+    assert len(ids) == 15
+    reader.close()
+
+
 def test_every_zone_of_ours_is_one_of_storage(connected: Connect) -> None:
     known = {name for (name,) in connected().query("SELECT * FROM system.time_zones").result_rows}
     assert available_timezones() - known <= {"localtime", "Factory"}
