@@ -183,7 +183,7 @@ class BodyGuard:
                     message = await receive()
                     if not message.get("more_body"):
                         return
-                    size += len(message["body"])
+                    size += len(message.get("body", b""))
 
     def _too_large(self) -> TooLargeError:
         return TooLargeError(f"Body is larger than {self._bytes_max} bytes")
