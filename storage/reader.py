@@ -93,9 +93,12 @@ class Reader:
 
         Raises StorageError.
         """
+        recent = f"FROM {EVENTS_TABLE} WHERE received_at >= now() - {{seconds:UInt32}}"
+        last = "ORDER BY received_at DESC LIMIT {limit:UInt64}"
         rows = await self.query(
-            f"SELECT id FROM {EVENTS_TABLE} WHERE received_at >= now() - {{seconds:UInt32}}"
-            " ORDER BY received_at DESC LIMIT {limit:UInt64}",
+            # PERF: the times alone first, for to sort the ids of all takes 200 MB more.
+            f"WITH (SELECT min(received_at) FROM (SELECT received_at {recent} {last})) AS first"
+            f" SELECT id {recent} AND received_at >= first {last}",
             {"seconds": seconds, "limit": limit},
             max_result_rows=0,
             max_rows_to_read=0,

@@ -329,6 +329,32 @@ def test_recent_ids_are_as_many_as_asked_for_whatever_a_question_may_have(
     reader.close()
 
 
+def test_recent_ids_are_the_last_ones_and_none_that_are_older(connected: Connect) -> None:
+    writer = Writer(connected, EVENTS_TABLE)
+    now_us = time.time_ns() // 1000
+    for age_s in (0, 30, 10, 400, 20):
+        rows = table(
+            [event(id=f"{age_s}-{n}") for n in range(3)], received_us=now_us - age_s * 10**6
+        )
+        writer.write(rows, token=str(age_s))
+    reader = Reader(connected, clients=1, timeout_s=60)
+
+    def recent(seconds: int, limit: int) -> list[int]:
+        """The ages, oldest first."""
+        ids = asyncio.run(reader.recent_ids(seconds=seconds, limit=limit))
+        return [int(event_id.partition("-")[0]) for event_id in ids]
+
+    assert recent(300, 100) == [30] * 3 + [20] * 3 + [10] * 3 + [0] * 3
+    assert recent(300, 6) == [10] * 3 + [0] * 3
+    assert recent(300, 4) == [10] + [0] * 3
+    connected().command(f"TRUNCATE TABLE {EVENTS_TABLE}")
+    assert recent(300, 4) == []
+    old = table([event(id="400")], received_us=now_us - 400 * 10**6)
+    writer.write(old, token="old")
+    assert recent(300, 4) == []
+    reader.close()
+
+
 def test_every_zone_of_ours_is_one_of_storage(connected: Connect) -> None:
     known = {name for (name,) in connected().query("SELECT * FROM system.time_zones").result_rows}
     assert available_timezones() - known <= {"localtime", "Factory"}
