@@ -93,7 +93,7 @@ class BodyGuard:
             scope[_BODY_KEY] = body
         except IngestError as error:
             fail(scope, error)
-        is_left = _announces_body(scope) and not (may_send and _BODY_KEY in scope)
+        is_left = not (may_send and _BODY_KEY in scope) and _announces_body(scope)
         is_first = True
 
         async def emptied() -> Mapping[str, Any]:

@@ -69,8 +69,7 @@ def _checks(kind: inspect.Type) -> Iterator[Check]:
     elif isinstance(kind, inspect.StrType) and (kind.min_length or kind.max_length):
         yield _lengths(kind.min_length, kind.max_length)
     elif isinstance(kind, inspect.FloatType):
-        # Arrow's reader takes NaN and Infinity, which are no JSON.
-        yield lambda values: pc.all(pc.is_finite(values)).as_py()
+        yield all_finite
     elif isinstance(kind, inspect.IntType):
         yield _within(lambda values: values, kind.ge, kind.le)
 
@@ -83,6 +82,17 @@ def _each(checks: tuple[Check, ...]) -> Check:
         return not len(items) or all(obeys(items) for obeys in checks)
 
     return each
+
+
+def all_finite(array: pa.Array) -> bool:
+    """Whether there is none of NaN and Infinity in it, which Arrow's reader takes for JSON."""
+    if pa.types.is_list(array.type):
+        return all_finite(array.flatten())
+    if pa.types.is_struct(array.type):
+        return all(map(all_finite, array.flatten()))
+    if not pa.types.is_floating(array.type):
+        return True
+    return pc.all(pc.is_finite(array)).as_py() is not False
 
 
 def _within(measure: Callable[[pa.Array], pa.Array], least: int | None, most: int | None) -> Check:

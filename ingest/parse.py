@@ -62,14 +62,14 @@ class Parser:
         """The events of one body. Raises IngestError for a body that can't be read."""
         # Much of what a stranger sends may be slow to refuse: nobody else is to wait for that.
         if len(body) < columnar.BYTES_MIN:
-            return parse_one(form, body, self._events_max)
-        return await self._in_thread(parse_one, form, body, self._events_max)
+            return form.alone(body, self._events_max)
+        return await self._in_thread(_parse_large, form, body, self._events_max)
 
     async def parse_group(self, form: Form, bodies: Sequence[bytes]) -> Group:
         """The events of many small bodies."""
-        if not _is_much(form, bodies):
-            return parse_group(form, bodies, self._events_max)
-        return await self._in_thread(parse_group, form, bodies, self._events_max)
+        if form.together is None or sum(map(len, bodies)) < columnar.BYTES_MIN:
+            return parse_each(form, bodies, self._events_max)
+        return await self._in_thread(_parse_together, form, bodies, self._events_max)
 
     async def decompress(self, body: bytes, encoding: str) -> bytes:
         """Raises IngestError, see `encoding.decompress`."""
@@ -85,37 +85,26 @@ class Parser:
         return await loop.run_in_executor(self._threads, function, *arguments)
 
 
-def parse_one(form: Form, body: bytes, events_max: int) -> Batch:
-    """The events of one body, which has at most so many. Raises IngestError."""
-    parsed = _parse_together(form, [body])
-    if parsed is None:
+def _parse_large(form: Form, body: bytes, events_max: int) -> Batch:
+    counted = form.together([body]) if form.together else None
+    if counted is None:
         return form.alone(body, events_max)
-    batch, _ = parsed
+    batch, _ = counted
     _check_count(batch.size, events_max)
     return batch
 
 
-def parse_group(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
-    """The events of many bodies, each of which has at most so many."""
-    parsed = _parse_together(form, bodies)
-    if parsed is not None:
-        batch, counts = parsed
+def _parse_together(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
+    counted = form.together(bodies) if form.together else None
+    if counted is not None:
+        batch, counts = counted
         if max(counts) <= events_max:
             return Group(batch, counts, {})
     return parse_each(form, bodies, events_max)
 
 
-def _parse_together(form: Form, bodies: Sequence[bytes]) -> columnar.Counted | None:
-    return form.together(bodies) if form.together and _is_much(form, bodies) else None
-
-
-def _is_much(form: Form, bodies: Sequence[bytes]) -> bool:
-    """Whether the fast path pays."""
-    return form.together is not None and sum(map(len, bodies)) >= columnar.BYTES_MIN
-
-
 def parse_each(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
-    """The same, one body after the other."""
+    """The events of many bodies, one after the other, each of which has at most so many."""
     events: list[bytes] = []
     ids: list[str | None] = []
     raw: list[Any] = []

@@ -97,8 +97,7 @@ class _EventsResource:
 
     async def _take(self, form: Form, body: bytes, encoding: str) -> Receipt:
         """The receipt of a request that says nothing but its events. Raises IngestError."""
-        if encoding:
-            body = await self._parser.decompress(body, encoding)
+        body = await self._parser.decompress(body, encoding)
         # Others would wait for what is large.
         if len(body) < columnar.BYTES_MIN:
             return await self._gatherers[form].take(body)

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ingest.columns import BODY_TYPE
 
@@ -53,14 +52,3 @@ def _widened(kind: pa.DataType, levels: int) -> pa.DataType:
     if pa.types.is_struct(kind):
         return pa.struct([pa.field(f.name, _widened(f.type, levels - 1)) for f in kind])
     return pa.float64() if pa.types.is_integer(kind) else kind
-
-
-def all_finite(array: pa.Array) -> bool:
-    """Whether there is none of NaN and Infinity in it, which Arrow's reader takes for JSON."""
-    if pa.types.is_list(array.type):
-        return all_finite(array.flatten())
-    if pa.types.is_struct(array.type):
-        return all(map(all_finite, array.flatten()))
-    if not pa.types.is_floating(array.type):
-        return True
-    return pc.all(pc.is_finite(array)).as_py() is not False

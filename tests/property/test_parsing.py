@@ -15,13 +15,7 @@ from ingest.errors import IngestError, PayloadError, RejectedError, TooLargeErro
 from ingest.parse import EVENT, LINES, LIST, Form, parse_each
 from ingest.texts import read_texts, to_structs
 from ingest.validate import Batch, events_of, validate
-from tests.property.strategies import (
-    EVENTS,
-    JSON,
-    SAME_UNKNOWN,
-    spoiled_events,
-    with_unknown,
-)
+from tests.property.strategies import EVENTS, JSON, SAME_UNKNOWN, spoiled_events, with_unknown
 
 PIECES = [b",", b"}", b"]", b'"', b"\\", b"\\ud800", b"1e999", b"\x00", b"\xff"]
 
