@@ -1,0 +1,127 @@
+"""A cluster of real servers, without the ZooKeeper that `ON CLUSTER` and replicas need.
+
+A proxy before the first server does what `ON CLUSTER` would, and makes the engines plain. All
+else is real: `system.clusters`, macros, Distributed tables over TCP.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from tests.clickhouse.relay import Exchange, Relay, Request
+from tests.clickhouse.server import HOST, ClickHouse
+from tests.clickhouse.users import PASSWORD
+
+CLUSTER = "analytics"
+_CHANGE = re.compile(r"\s*(CREATE|ALTER|DROP|TRUNCATE|RENAME|EXCHANGE)\s", re.IGNORECASE)
+_ON_CLUSTER = re.compile(r"\sON CLUSTER\s+(`[^`]+`|'[^']+'|[\w.-]+)", re.IGNORECASE)
+_REPLICATED = re.compile(r"Replicated(\w*MergeTree)\('[^']*',\s*'[^']*'(?:,\s*)?([^)]*)\)")
+
+
+def plain(statement: str) -> str:
+    """The statement for one server that has no replicas."""
+    statement = _ON_CLUSTER.sub("", statement)
+    statement = _REPLICATED.sub(r"\1(\2)", statement)
+    return statement.replace(
+        " replicated_deduplication_window", " non_replicated_deduplication_window"
+    )
+
+
+class OnClusterProxy(Relay):
+    """Sends statements `ON CLUSTER` to every server in turn, and all else to the first."""
+
+    def __init__(self, servers: Sequence[ClickHouse], **options: Any) -> None:
+        """servers: may become more later."""
+        super().__init__(servers[0].http_port, **options)
+        self._servers = servers
+
+    def handle(self, exchange: Exchange) -> None:
+        statement = exchange.asked.statement.decode(errors="replace")
+        if not (_CHANGE.match(statement) and _ON_CLUSTER.search(statement)):
+            super().handle(exchange)
+            return
+        request = _with_statement(exchange.asked, plain(statement))
+        for server in self._servers:
+            with self.ask(request, server_port=server.http_port) as response:
+                if response.status != 200 or server is self._servers[-1]:
+                    exchange.pass_on(response)
+                    return
+                response.read()
+
+
+def _with_statement(request: Request, statement: str) -> Request:
+    """The same, with another statement and that in the body."""
+    parts = urlsplit(request.target)
+    fields = [(name, value) for name, value in parse_qsl(parts.query) if name != "query"]
+    target = parts._replace(query=urlencode(fields)).geturl()
+    return replace(request, method="POST", target=target, body=statement.encode())
+
+
+class Cluster:
+    """Shards of one server each; `servers` are ClickHouse objects in their order."""
+
+    def __init__(self, directory: Path, *, shards: int = 2, database: str = "events") -> None:
+        self._directory = directory
+        self.database = database
+        self.servers = [self._new_server(number) for number in range(1, shards + 1)]
+        self.proxy = OnClusterProxy(self.servers)
+
+    @property
+    def url(self) -> str:
+        """Through the proxy, to the first server."""
+        return self.proxy.through(self.servers[0].url(self.database))
+
+    def start(self) -> None:
+        self._configure()
+        for server in self.servers:
+            server.start()
+            server.create_database(self.database)
+
+    def add_shard(self) -> ClickHouse:
+        """Start one more server, with an empty database, and restart the others to know it."""
+        server = self._new_server(len(self.servers) + 1)
+        self.servers.append(server)
+        self._configure()
+        for other in self.servers[:-1]:
+            other.restart()
+        server.start()
+        server.create_database(self.database)
+        return server
+
+    def sql(self, statement: str, **options: Any) -> list[str]:
+        """What each server answers, in its own database."""
+        return [server.sql(statement, database=self.database, **options) for server in self.servers]
+
+    def _new_server(self, number: int) -> ClickHouse:
+        return ClickHouse(data_dir=self._directory / f"shard-{number}")
+
+    def _configure(self) -> None:
+        shards = "".join(
+            "<shard><internal_replication>true</internal_replication><replica>"
+            f"<host>{HOST}</host><port>{server.tcp_port}</port>"
+            f"<user>app</user><password>{PASSWORD}</password></replica></shard>"
+            for server in self.servers
+        )
+        for number, server in enumerate(self.servers, 1):
+            server.more_xml = (
+                f"<remote_servers><{CLUSTER}>{shards}</{CLUSTER}></remote_servers>"
+                f"<macros><shard>{number:02}</shard><replica>r1</replica></macros>"
+            )
+
+
+@contextmanager
+def cluster(directory: Path, *, shards: int = 2, **options: Any) -> Iterator[Cluster]:
+    """A started cluster, ended at the end."""
+    made = Cluster(directory, shards=shards, **options)
+    with made.proxy:
+        try:
+            made.start()
+            yield made
+        finally:
+            for server in made.servers:
+                if server.running:
+                    server.stop()

@@ -1,0 +1,65 @@
+"""The users of a ClickHouse server, as its `users.xml` has them: they change by a restart only."""
+
+from xml.sax.saxutils import escape
+
+PASSWORD = "secret"
+SPECIAL_PASSWORD = "p@ss:w/rd?#%25 &é+"
+
+_PROFILES = """<profiles>
+  <default/>
+  <readonly><readonly>1</readonly></readonly>
+  <small><max_memory_usage>20000000</max_memory_usage></small>
+  <constrained>
+    <constraints><max_execution_time><max>15</max></max_execution_time></constraints>
+  </constrained>
+</profiles>"""
+_QUOTAS = """<quotas>
+  <default/>
+  <tiny><interval><duration>3600</duration><queries>20</queries></interval></tiny>
+</quotas>"""
+
+
+def user(
+    name: str,
+    password: str = PASSWORD,
+    *,
+    grants: tuple[str, ...] = (),
+    profile: str = "default",
+    quota: str = "default",
+    address: str = "127.0.0.1",
+) -> str:
+    """The definition of one user.
+
+    grants: statements such as `GRANT SELECT ON one.*`; none: the user has all rights.
+    profile: default, readonly, small (20 MB of memory) or constrained (15 s at most).
+    quota: default or tiny (20 queries an hour).
+    address: the one that the user may come from.
+    """
+    queries = "".join(f"<query>{escape(grant)}</query>" for grant in grants)
+    return (
+        f"<{name}><password>{escape(password)}</password>"
+        f"<networks><ip>{address}</ip></networks><profile>{profile}</profile><quota>{quota}</quota>"
+        + (f"<grants>{queries}</grants>" if queries else "")
+        + f"</{name}>"
+    )
+
+
+def users_xml(*users: str) -> str:
+    """A whole `users.xml`. The server's own user `default` is added: without it nothing starts."""
+    everyone = "".join([user("default", ""), *users])
+    return f"<clickhouse>{_PROFILES}{_QUOTAS}<users>{everyone}</users></clickhouse>"
+
+
+READ_AND_INSERT = ("GRANT SELECT, INSERT ON one.*",)
+
+DEFAULT_USERS = users_xml(
+    user("app"),
+    user("special", SPECIAL_PASSWORD),
+    user("viewer", profile="readonly"),
+    user("inserter", grants=READ_AND_INSERT),
+    user("small", profile="small"),
+    user("constrained", profile="constrained"),
+    user("limited", quota="tiny"),
+    user("elsewhere", address="10.1.2.3"),
+)
+"""`app` has all rights, `inserter` two in the database `one`. All but `special` have PASSWORD."""
