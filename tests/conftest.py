@@ -3,8 +3,12 @@
 Tests of a service run in both of its modes, unless their module says in which: `SERVICE_MODES`.
 """
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.clickhouse.server import ClickHouse, running_clickhouse
 
 settings.register_profile(
     "default", max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -19,3 +23,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "mode" in metafunc.fixturenames:
         modes = getattr(metafunc.module, "SERVICE_MODES", ("embedded", "server"))
         metafunc.parametrize("mode", modes, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+    """A server that runs for all tests; each makes a database of its own and never stops it."""
+    with running_clickhouse(tmp_path_factory.mktemp("clickhouse")) as server:
+        yield server

@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import lz4.frame
 
-from tests.clickhouse.server import HOST
+from tests.clickhouse.server import HOST, with_port
 
 REPLY_S_MAX = 120
 _DECOMPRESSORS = {"gzip": gzip.decompress, "lz4": lz4.frame.decompress}
@@ -135,9 +135,7 @@ class Relay:
 
     def through(self, url: str) -> str:
         """The server's URL, changed so that it goes through this proxy."""
-        parts = urlsplit(url)
-        login = parts.netloc.rpartition("@")[0]
-        return parts._replace(scheme=self._scheme, netloc=f"{login}@{HOST}:{self.port}").geturl()
+        return urlsplit(with_port(url, self.port))._replace(scheme=self._scheme).geturl()
 
     def handle(self, exchange: Exchange) -> None:
         """Answer `exchange.asked`."""

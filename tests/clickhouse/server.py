@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from tests.clickhouse.users import DEFAULT_USERS, PASSWORD
 
@@ -172,6 +172,13 @@ def running_clickhouse(data_dir: Path, **options: Any) -> Iterator[ClickHouse]:
     finally:
         if server.running:
             server.stop()
+
+
+def with_port(url: str, port: int) -> str:
+    """The server's URL with the port of a proxy before it."""
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    return parts._replace(netloc=f"{login}@{HOST}:{port}").geturl()
 
 
 def free_port() -> int:

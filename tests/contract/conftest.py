@@ -1,6 +1,7 @@
 """Storage behind one interface: the embedded engine, and a server that speaks HTTP."""
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -10,19 +11,17 @@ from storage.client import connect, embedded_dsn, prepare_embedded
 from storage.migrations import migrate
 from storage.rollups import ROLLUPS
 from storage.schema import EVENTS_TABLE
-from tests.end_to_end.conftest import fake_clickhouse
+from tests.clickhouse.server import ClickHouse
 
 
 @pytest.fixture(scope="session", params=["embedded", "server"])
-def dsn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def dsn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    if request.param == "server":
+        return cast(ClickHouse, request.getfixturevalue("clickhouse")).create_database()
+    # The engine takes one directory in the life of a process.
     data_dir = tmp_path_factory.mktemp("storage")
-    if request.param == "embedded":
-        # The engine takes one directory in the life of a process.
-        prepare_embedded(data_dir)
-        yield embedded_dsn(data_dir)
-    else:
-        with fake_clickhouse(data_dir) as url:
-            yield url
+    prepare_embedded(data_dir)
+    return embedded_dsn(data_dir)
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def connected(dsn: str) -> Iterator[Callable[[], Client]]:
     def open_client() -> Client:
         client = connect(dsn)
         made.append(client)
-        migrate(client, TABLE_SCHEMA, embedded=dsn.startswith("chdb"))
+        migrate(client, TABLE_SCHEMA)
         return client
 
     client = open_client()

@@ -163,7 +163,7 @@ def test_batches_that_are_gathered_together_are_answered_apart(service: Service)
     filler = {"user_id": "u" * 2_000}
 
     def send(number: int) -> tuple[int, dict[str, Any]]:
-        events = [event("batch", id=f"batch-{number // 2}-{n}", **filler) for n in range(20)]
+        events = [event("large-batch", id=f"batch-{number // 2}-{n}", **filler) for n in range(20)]
         if number % 10 == 9:
             events[7]["name"] = ""
         elif number % 50 == 8:
@@ -174,7 +174,7 @@ def test_batches_that_are_gathered_together_are_answered_apart(service: Service)
     before = books(service)
     with ThreadPoolExecutor(32) as threads:
         replies = list(threads.map(send, range(400)))
-    assert count(service, "batch") == 200 * 20
+    assert count(service, "large-batch") == 200 * 20
     known = 0
     for number, (status, answer) in enumerate(replies):
         if number % 10 == 9:

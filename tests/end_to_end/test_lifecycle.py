@@ -15,8 +15,8 @@ import urllib3
 
 from bench.service import Service, free_port, running_service
 from ingest.priority import NICENESS
+from tests.clickhouse.server import running_clickhouse
 from tests.end_to_end.api import count, event, metrics, post
-from tests.end_to_end.conftest import fake_clickhouse
 from tests.faults.harness import wait_until
 
 
@@ -200,18 +200,17 @@ def lives(service: Service) -> bool:
 def test_a_service_without_its_server_takes_events_and_stores_them_when_it_comes(
     tmp_path: Path,
 ) -> None:
-    with fake_clickhouse(tmp_path / "unused") as url:
-        pass  # a port at which nothing answers any more
-    port = int(url.rpartition(":")[2])
-    service = Service(tmp_path / "data", "--clickhouse-url", url)
-    with pytest.raises(RuntimeError, match="not ready"):
-        service.start(wait_s=1)
-    wait_until(lambda: lives(service))
-    ready = service.request("GET", "/readyz")
-    assert (ready.status, ready.json()["checks"]["storage"]) == (503, "failed")
-    assert service.request("GET", "/events/metrics?event_name=late").status == 503
-    assert post(service, "/events", event("late", id="1")).status == 201
-    with fake_clickhouse(tmp_path / "server", port=port):
+    with running_clickhouse(tmp_path / "server") as server:
+        service = Service(tmp_path / "data", "--clickhouse-url", server.create_database())
+        server.stop()
+        with pytest.raises(RuntimeError, match="not ready"):
+            service.start(wait_s=1)
+        wait_until(lambda: lives(service))
+        ready = service.request("GET", "/readyz")
+        assert (ready.status, ready.json()["checks"]["storage"]) == (503, "failed")
+        assert service.request("GET", "/events/metrics?event_name=late").status == 503
+        assert post(service, "/events", event("late", id="1")).status == 201
+        server.start()
         service.wait_ready(60)
         assert metrics(service, "late")["total_count"] == 1
         assert service.stop() == 0

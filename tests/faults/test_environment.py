@@ -17,8 +17,8 @@ from bench.service import HOST, Service
 from ingest.clock import Clock
 from ingest.identity import identify
 from ingest.validate import validate
+from tests.clickhouse.server import ClickHouse, running_clickhouse, with_port
 from tests.end_to_end.api import books, count, event, post
-from tests.end_to_end.conftest import fake_clickhouse
 from tests.faults.chaos_proxy import chaos_proxy
 from tests.faults.harness import Load, assert_nothing_lost_or_doubled, stored_ids, wait_until
 
@@ -36,70 +36,71 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_refuses_and_recovers_without_a_restart(
-    tmp_path: Path, small_disk: Path
+    small_disk: Path, clickhouse: ClickHouse
 ) -> None:
-    with fake_clickhouse(tmp_path / "server") as url:
-        service = Service(small_disk, "--clickhouse-url", url)
-        service.start()
-        with Load(service, seed=1) as load:
-            load.wait_for(200)
-            filler = small_disk / "filler"
-            with pytest.raises(OSError, match="No space left"):
-                filler.write_bytes(bytes(24 << 20))
-            wait_until(lambda: load.refused > 5)
-            assert service.request("GET", "/readyz").json()["checks"]["log"] == "failed"
-            acknowledged = len(load.acknowledged)
-            filler.unlink()
-            load.wait_for(acknowledged + 500)
-            wait_until(lambda: service.request("GET", "/readyz").status == 200)
-        assert_nothing_lost_or_doubled(service, small_disk, url, load)
-
-
-def test_a_proxy_that_drops_delays_truncates_and_replays_costs_nothing(tmp_path: Path) -> None:
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    with fake_clickhouse(tmp_path / "server") as url:
-        target = int(url.rpartition(":")[2])
-        with chaos_proxy(target, seed) as proxy:
-            service = Service(
-                tmp_path,
-                *("--clickhouse-url", f"http://{HOST}:{proxy.port}"),
-                environment={
-                    "EVENT_STREAM_FLUSH__SECONDS": "0.1",
-                    "EVENT_STREAM_CLICKHOUSE_TIMEOUT_SECONDS": "3",
-                },
-            )
-            proxy.calm = True
-            service.start()
-            proxy.calm = False
-            with Load(service, seed=seed, repeats=3) as load:
-                wait_until(lambda: all(proxy.done.get(a, 0) > 2 for a in ("drop", "replay")), 90)
-                wait_until(lambda: proxy.done.get("cut request", 0) > 2, 90)
-                wait_until(lambda: proxy.done.get("cut reply", 0) > 2, 90)
-            proxy.calm = True
-            wait_until(lambda: books(service)["in_flight"] == 0)
-            assert_nothing_lost_or_doubled(service, tmp_path, url, load)
-
-
-def test_a_stop_with_storage_down_ends_in_time_and_the_next_start_stores(tmp_path: Path) -> None:
-    server = fake_clickhouse(tmp_path / "server")
-    url = server.__enter__()
-    environment = {"EVENT_STREAM_SHUTDOWN_SECONDS": "3"}
-    service = Service(tmp_path, "--clickhouse-url", url, environment=environment)
+    url = clickhouse.create_database()
+    service = Service(small_disk, "--clickhouse-url", url)
     service.start()
     with Load(service, seed=1) as load:
         load.wait_for(200)
-        server.__exit__(None, None, None)
-        load.wait_for(len(load.acknowledged) + 200)
-        # An upload that never ends holds up neither the drain nor the stop.
-        slow = socket.create_connection((HOST, service.port))
-        slow.sendall(b"POST /events HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
-        started_s = time.monotonic()
-        service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(30) == 1  # not drained, and says so
-        assert time.monotonic() - started_s < 15
-        slow.close()
-    with fake_clickhouse(tmp_path / "server", port=int(url.rpartition(":")[2])):
+        filler = small_disk / "filler"
+        with pytest.raises(OSError, match="No space left"):
+            filler.write_bytes(bytes(24 << 20))
+        wait_until(lambda: load.refused > 5)
+        assert service.request("GET", "/readyz").json()["checks"]["log"] == "failed"
+        acknowledged = len(load.acknowledged)
+        filler.unlink()
+        load.wait_for(acknowledged + 500)
+        wait_until(lambda: service.request("GET", "/readyz").status == 200)
+    assert_nothing_lost_or_doubled(service, small_disk, url, load)
+
+
+def test_a_proxy_that_drops_delays_truncates_and_replays_costs_nothing(
+    tmp_path: Path, clickhouse: ClickHouse
+) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    url = clickhouse.create_database()
+    with chaos_proxy(clickhouse.http_port, seed) as proxy:
+        service = Service(
+            tmp_path,
+            *("--clickhouse-url", with_port(url, proxy.port)),
+            environment={
+                "EVENT_STREAM_FLUSH__SECONDS": "0.1",
+                "EVENT_STREAM_CLICKHOUSE_TIMEOUT_SECONDS": "3",
+            },
+        )
+        proxy.calm = True
+        service.start()
+        proxy.calm = False
+        with Load(service, seed=seed, repeats=3) as load:
+            wait_until(lambda: all(proxy.done.get(a, 0) > 2 for a in ("drop", "replay")), 90)
+            wait_until(lambda: proxy.done.get("cut request", 0) > 2, 90)
+            wait_until(lambda: proxy.done.get("cut reply", 0) > 2, 90)
+        proxy.calm = True
+        wait_until(lambda: books(service)["in_flight"] == 0)
+        assert_nothing_lost_or_doubled(service, tmp_path, url, load)
+
+
+def test_a_stop_with_storage_down_ends_in_time_and_the_next_start_stores(tmp_path: Path) -> None:
+    with running_clickhouse(tmp_path / "server") as server:
+        url = server.create_database()
+        environment = {"EVENT_STREAM_SHUTDOWN_SECONDS": "3"}
+        service = Service(tmp_path, "--clickhouse-url", url, environment=environment)
+        service.start()
+        with Load(service, seed=1) as load:
+            load.wait_for(200)
+            server.stop()
+            load.wait_for(len(load.acknowledged) + 200)
+            # An upload that never ends holds up neither the drain nor the stop.
+            slow = socket.create_connection((HOST, service.port))
+            slow.sendall(b"POST /events HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+            started_s = time.monotonic()
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(30) == 1  # not drained, and says so
+            assert time.monotonic() - started_s < 15
+            slow.close()
+        server.start()
         service.start()
         wait_until(lambda: books(service)["in_flight"] == 0)
         assert_nothing_lost_or_doubled(service, tmp_path, url, load)

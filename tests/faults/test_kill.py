@@ -2,15 +2,13 @@
 
 import random
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from bench.service import Service
+from tests.clickhouse.server import ClickHouse
 from tests.end_to_end.api import count
-from tests.end_to_end.conftest import fake_clickhouse
 from tests.fakes.service_with_fail_points import FAIL_POINTS
 from tests.faults.harness import KILLS, Load, assert_nothing_lost_or_doubled, wait_until
 
@@ -18,12 +16,10 @@ READY_S_MAX = 30
 
 
 @pytest.fixture(params=["embedded", "server"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, str | None]]:
-    with ExitStack() as stack:
-        url = None
-        if request.param == "server":
-            url = stack.enter_context(fake_clickhouse(tmp_path / "clickhouse-server"))
-        yield tmp_path / "data", url
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str | None]:
+    if request.param == "embedded":
+        return tmp_path, None
+    return tmp_path, request.getfixturevalue("clickhouse").create_database()
 
 
 def workers(service: Service) -> dict[str, dict[str, int]]:
@@ -110,22 +106,24 @@ def test_a_kill_at_each_step_of_the_log(tmp_path: Path, point: str) -> None:
     assert_nothing_lost_or_doubled(service, tmp_path, None, *loads, load)
 
 
-def test_the_logs_of_workers_that_there_are_no_more_are_adopted(tmp_path: Path) -> None:
-    with fake_clickhouse(tmp_path / "server") as url:
-        # Never flushed by age: what was acknowledged lies in the logs alone.
-        many = service_on(tmp_path, url, workers=3, EVENT_STREAM_FLUSH__SECONDS="3600")
-        many.start()
-        wait_until(lambda: len(workers(many)) == 3)
-        with Load(many, seed=1, threads=8) as load:
-            wait_until(lambda: has_reached_several(many))
-            load.wait_for(2_000)
-            many.kill()
-        logs = [path for path in (tmp_path / "wal").iterdir() if any(path.glob("*.wal"))]
-        assert len(logs) >= 2
-        one = service_on(tmp_path, url, workers=1)
-        one.start()
-        deadline_s = time.monotonic() + 30
-        while len(load.acknowledged) > count(one, "fault"):
-            assert time.monotonic() < deadline_s
-            time.sleep(0.1)
-        assert_nothing_lost_or_doubled(one, tmp_path, url, load)
+def test_the_logs_of_workers_that_there_are_no_more_are_adopted(
+    tmp_path: Path, clickhouse: ClickHouse
+) -> None:
+    url = clickhouse.create_database()
+    # Never flushed by age: what was acknowledged lies in the logs alone.
+    many = service_on(tmp_path, url, workers=3, EVENT_STREAM_FLUSH__SECONDS="3600")
+    many.start()
+    wait_until(lambda: len(workers(many)) == 3)
+    with Load(many, seed=1, threads=8) as load:
+        wait_until(lambda: has_reached_several(many))
+        load.wait_for(2_000)
+        many.kill()
+    logs = [path for path in (tmp_path / "wal").iterdir() if any(path.glob("*.wal"))]
+    assert len(logs) >= 2
+    one = service_on(tmp_path, url, workers=1)
+    one.start()
+    deadline_s = time.monotonic() + 30
+    while len(load.acknowledged) > count(one, "fault"):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    assert_nothing_lost_or_doubled(one, tmp_path, url, load)

@@ -2,15 +2,15 @@
 
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from bench.service import Service, running_service
 from storage.errors import PAUSING_CODES
+from tests.clickhouse.fault_proxy import FAULTS, FaultProxy
+from tests.clickhouse.server import ClickHouse, running_clickhouse
 from tests.end_to_end.api import books, count, event, post
-from tests.end_to_end.conftest import fake_clickhouse
 from tests.faults.harness import (
     Load,
     assert_nothing_lost_or_doubled,
@@ -19,12 +19,8 @@ from tests.faults.harness import (
 )
 
 CODES = ("241", "242", "243", "252", "159", "999")
-FAULTS = ("reset", "cut", "lost-reply", "html-200", "error-200", "http-502", "http-503", "http-429")
+HTTP_STATUSES = ("http-502", "http-503", "http-429")
 PAUSES = ("60", "16", "516")
-
-
-def set_fault(url: str, fault: str) -> None:
-    urllib.request.urlopen(f"{url}/fault", data=fault.encode() or b"").close()
 
 
 def errors(service: Service) -> dict[str, float]:
@@ -37,27 +33,31 @@ def errors(service: Service) -> dict[str, float]:
     }
 
 
-def test_inserts_that_fail_in_every_way_are_tried_again(tmp_path: Path) -> None:
-    with fake_clickhouse(tmp_path / "server") as url:
+def test_inserts_that_fail_in_every_way_are_tried_again(
+    tmp_path: Path, clickhouse: ClickHouse
+) -> None:
+    url = clickhouse.create_database()
+    with FaultProxy(clickhouse.http_port) as proxy:
         service = Service(
             tmp_path,
-            *("--clickhouse-url", url),
+            *("--clickhouse-url", proxy.through(url)),
             environment={
                 "EVENT_STREAM_FLUSH__SECONDS": "0.2",
                 "EVENT_STREAM_CLICKHOUSE_TIMEOUT_SECONDS": "2",
             },
         )
         service.start()
+        proxy.delay_s = 3  # storage does what the service has given up
         with Load(service, seed=1, threads=2, repeats=2) as load:
-            for fault in (*CODES, *FAULTS, *PAUSES, "hang"):
+            for fault in (*CODES, *FAULTS, *HTTP_STATUSES, *PAUSES):
                 kind = "paused" if fault in PAUSES else "transient"
                 before = errors(service)
-                set_fault(url, fault)
+                proxy.fault = fault
                 wait_until(lambda: errors(service)[kind] > before[kind])  # noqa: B023
                 # Acknowledged all the same, and not ready meanwhile.
                 load.wait_for(len(load.acknowledged) + 50)
                 assert service.request("GET", "/readyz").status == 503, fault
-                set_fault(url, "")
+                proxy.fault = ""
                 wait_until(lambda: service.request("GET", "/readyz").status == 200)
         assert load.refused == 0
         total = books(service)
@@ -66,27 +66,28 @@ def test_inserts_that_fail_in_every_way_are_tried_again(tmp_path: Path) -> None:
 
 
 def test_storage_that_is_down_for_long_costs_neither_events_nor_memory(tmp_path: Path) -> None:
-    server = fake_clickhouse(tmp_path / "server")
-    url = server.__enter__()
     environment = {"EVENT_STREAM_BUFFER__BYTES": "1000000", "EVENT_STREAM_FLUSH__ROWS": "5000"}
     environment["EVENT_STREAM_WAL__BYTES"] = "30000000"
     environment["EVENT_STREAM_WAL__SEGMENT_BYTES"] = "1000000"
-    service = Service(tmp_path, "--clickhouse-url", url, environment=environment)
-    service.start()
-    with Load(service, seed=1) as load:
-        load.wait_for(500)
-        server.__exit__(None, None, None)
-        # The buffer spills, and then the log is full as well: refused, with Retry-After.
-        wait_until(lambda: load.refused > 0)
-        scrape = service.request("GET", "/metrics").data.decode()
-        [held] = [ln for ln in scrape.splitlines() if ln.startswith("event_stream_buffer_bytes")]
-        assert float(held.rpartition(" ")[2]) <= 1_000_000
-        with fake_clickhouse(tmp_path / "server", port=int(url.rpartition(":")[2])):
+    with running_clickhouse(tmp_path / "server") as server:
+        url = server.create_database()
+        service = Service(tmp_path, "--clickhouse-url", url, environment=environment)
+        service.start()
+        with Load(service, seed=1) as load:
+            load.wait_for(500)
+            server.kill()
+            # The buffer spills, and then the log is full as well: refused, with Retry-After.
+            wait_until(lambda: load.refused > 0)
+            scrape = service.request("GET", "/metrics").data.decode()
+            [held] = [
+                ln for ln in scrape.splitlines() if ln.startswith("event_stream_buffer_bytes")
+            ]
+            assert float(held.rpartition(" ")[2]) <= 1_000_000
+            server.start()
             wait_until(lambda: service.request("GET", "/readyz").status == 200)
             load.wait_for(len(load.acknowledged) + 500)
-            load.__exit__()
-            wait_until(lambda: books(service)["in_flight"] == 0)
-            assert_nothing_lost_or_doubled(service, tmp_path, url, load)
+        wait_until(lambda: books(service)["in_flight"] == 0)
+        assert_nothing_lost_or_doubled(service, tmp_path, url, load)
 
 
 @pytest.mark.parametrize("code", sorted(PAUSING_CODES))
@@ -97,35 +98,35 @@ def test_a_pausing_error_rejects_no_row(code: int) -> None:
 
 
 def test_a_row_that_storage_refuses_becomes_a_dead_letter_that_can_be_replayed(
-    tmp_path: Path,
+    tmp_path: Path, clickhouse: ClickHouse
 ) -> None:
-    with fake_clickhouse(tmp_path / "server") as url:
-        arguments = ("--clickhouse-url", url)
-        with running_service(tmp_path, *arguments) as service:
-            _sql(url, "ALTER TABLE events ADD CONSTRAINT sane CHECK user_id != 'poison'")
-            events = [event("mixed", id=str(i), user_id="u") for i in range(1000)]
-            events[777]["user_id"] = "poison"
-            assert post(service, "/events/batch", events).status == 201
-            assert count(service, "mixed") == 999
-            assert books(service)["dead_lettered_total"] == 1
-            assert service.request("GET", "/readyz").status == 200
-        cli = [sys.executable, "-m", "ingest", "dead-letters"]
-        data = ["--data-dir", str(tmp_path)]
+    url = clickhouse.create_database("dead_letters")
+    arguments = ("--clickhouse-url", url)
 
-        def run(*command: str) -> str:
-            result = subprocess.run([*cli, *command, *data], capture_output=True, text=True)
-            assert result.returncode == 0, result.stderr
-            return result.stdout
+    def alter_events(change: str) -> None:
+        clickhouse.sql(f"ALTER TABLE events {change}", database="dead_letters")
 
-        assert "469" in run("list")
-        assert '"id": "777"' in run("show")
-        assert "would insert 1 rows" in run("replay", "--dry-run", *arguments)
-        assert "would be discarded" in run("discard", "--dry-run")
-        _sql(url, "ALTER TABLE events DROP CONSTRAINT sane")
-        assert "1 rows stored" in run("replay", *arguments)
-        assert len(set(stored_ids(url))) == 1000
-        assert run("show") == ""
+    with running_service(tmp_path, *arguments) as service:
+        alter_events("ADD CONSTRAINT sane CHECK user_id != 'poison'")
+        events = [event("mixed", id=str(i), user_id="u") for i in range(1000)]
+        events[777]["user_id"] = "poison"
+        assert post(service, "/events/batch", events).status == 201
+        assert count(service, "mixed") == 999
+        assert books(service)["dead_lettered_total"] == 1
+        assert service.request("GET", "/readyz").status == 200
+    cli = [sys.executable, "-m", "ingest", "dead-letters"]
+    data = ["--data-dir", str(tmp_path)]
 
+    def run(*command: str) -> str:
+        result = subprocess.run([*cli, *command, *data], capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
-def _sql(url: str, statement: str) -> None:
-    urllib.request.urlopen(url, data=statement.encode()).close()
+    assert "469" in run("list")
+    assert '"id": "777"' in run("show")
+    assert "would insert 1 rows" in run("replay", "--dry-run", *arguments)
+    assert "would be discarded" in run("discard", "--dry-run")
+    alter_events("DROP CONSTRAINT sane")
+    assert "1 rows stored" in run("replay", *arguments)
+    assert len(set(stored_ids(url))) == 1000
+    assert run("show") == ""
