@@ -32,7 +32,7 @@ def connected(dsn: str) -> Iterator[Callable[[], Client]]:
     def open_client() -> Client:
         client = connect(dsn)
         made.append(client)
-        migrate(client, TABLE_SCHEMA)
+        migrate(client, TABLE_SCHEMA, embedded=dsn.startswith("chdb"))
         return client
 
     client = open_client()
