@@ -52,7 +52,7 @@ class Writer:
         except pa.ArrowException as error:
             raise PermanentError(f"Rows can't be written as Arrow: {error}") from error
         # The driver takes any 200 for success, a proxy's error page included.
-        if summary.written_rows != rows.num_rows:
+        if summary.written_rows < rows.num_rows:
             raise TransientError(
                 f"Storage confirmed {summary.written_rows} of {rows.num_rows} rows"
             )
