@@ -31,6 +31,7 @@ from ingest.setting_sections import (
     TlsSettings,
     WalSettings,
 )
+from storage.server_url import parse_server_url
 
 ENV_PREFIX = "EVENT_STREAM_"
 CONFIG_ENV = f"{ENV_PREFIX}CONFIG"
@@ -95,8 +96,8 @@ class Settings(BaseSettings):
     @field_validator("clickhouse_url")
     @classmethod
     def _is_server_url(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
+        if url is not None:
+            parse_server_url(url)
         return url
 
     @field_validator("redis_url")

@@ -6,7 +6,7 @@ exceptions into ours.
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,16 @@ import urllib3
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from storage.errors import StorageError, UnavailableError, classify
+from storage.errors import PAUSING_CODES, PausedError, StorageError, UnavailableError, classify
+from storage.server_url import ServerUrl, parse_server_url
+from storage.versions import check_version
 
 EMBEDDED_SCHEME = "chdb://"
+CONNECT_TIMEOUT_S = 5
+MESSAGE_CHARACTERS_MAX = 500
+
+# A setting that the user may not change is for the server to refuse: its error has a code.
+clickhouse_connect.common.set_setting("invalid_setting_action", "send")
 
 
 def embedded_dsn(data_dir: Path) -> str:
@@ -43,44 +50,75 @@ def prepare_embedded(data_dir: Path) -> None:
     tempfile.tempdir = os.fspath(temporary)
 
 
-def connect(dsn: str, *, timeout_s: int = 30) -> Client:
-    """A client, connected. Raises UnavailableError saying what to do when that fails.
+def connect(dsn: str, *, timeout_s: int = 30, settings: Mapping[str, Any] | None = None) -> Client:
+    """A client, connected.
 
-    timeout_s: for a server to answer.
+    Args:
+        timeout_s: for a server to answer.
+        settings: of ClickHouse, for everything that the client sends to a server.
+
+    Raises:
+        PausedError: an operator must act: password, database, rights, version of the server.
+        UnavailableError: there is no answer. Both say what to do.
     """
-    options: dict[str, Any] = {}
-    if not is_embedded(dsn):
-        options = {
-            # A session would refuse a second query at the same time.
-            "autogenerate_session_id": False,
-            "send_receive_timeout": timeout_s,
-            "connect_timeout": 5,
-            "query_retries": 0,
-        }
-    try:
-        return clickhouse_connect.get_client(dsn=dsn, **options)
-    except Exception as error:  # the driver raises its own, urllib3's and plain errors here
-        code = getattr(error, "code", None)
-        raise UnavailableError(_advice(dsn, code), code) from error
-
-
-def _advice(dsn: str, code: int | None) -> str:
     if is_embedded(dsn):
+        return _connect_embedded(dsn)
+    server = parse_server_url(dsn)
+    try:
+        client = clickhouse_connect.get_client(
+            # Never left to the driver: it would choose TLS by the port.
+            interface=server.scheme,
+            host=server.host,
+            port=server.port,
+            username=server.user,
+            password=server.password,
+            database=server.database,
+            ca_cert=server.ca_cert,
+            client_cert=server.client_cert,
+            client_cert_key=server.client_cert_key,
+            verify=server.verify,
+            settings=dict(settings or {}),
+            # A session would refuse a second query at the same time.
+            autogenerate_session_id=False,
+            send_receive_timeout=timeout_s,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            query_retries=0,
+            # Its own, so that closing it ends its connections and no others.
+            dedicated_pool=True,
+            show_clickhouse_errors="scrub",
+        )
+    except Exception as error:  # the driver raises its own, urllib3's and plain errors here
+        raise _not_connected(server, error) from error
+    try:
+        check_version(str(client.server_version), server.address)
+    except PausedError:
+        client.close()
+        raise
+    return client
+
+
+def _connect_embedded(dsn: str) -> Client:
+    try:
+        return clickhouse_connect.get_client(dsn=dsn)
+    except Exception as error:
         path = dsn.removeprefix(EMBEDDED_SCHEME)
-        return (
+        raise UnavailableError(
             f"The data directory {path.lstrip('/') and '/' + path.lstrip('/')} can't be opened:"
             " is another process using it, and may this one write there?"
             " Stop that process or set data_dir to another directory."
+        ) from error
+
+
+def _not_connected(server: ServerUrl, error: Exception) -> StorageError:
+    code, said = getattr(error, "code", None), _message(error)
+    if code in PAUSING_CODES:
+        return PausedError(
+            f"ClickHouse at {server.address}: {said}: {PAUSING_CODES[code].advice}", code
         )
-    server = urllib3.util.parse_url(dsn)
-    where = f"{server.scheme}://{server.host}:{server.port or 8123}"
-    if code in (193, 194, 516):
-        return f"ClickHouse at {where} refuses the user or password of clickhouse_url."
-    if code == 81:
-        return f"ClickHouse at {where} has no such database: create it or change clickhouse_url."
-    return (
-        f"ClickHouse at {where} can't be reached: start it, or correct clickhouse_url,"
-        " or leave that out to use the embedded engine."
+    return UnavailableError(
+        f"ClickHouse at {server.address} can't be reached ({said}): start it, or"
+        " correct clickhouse_url, or leave that out to use the embedded engine.",
+        code,
     )
 
 
@@ -92,6 +130,16 @@ def storage_errors() -> Iterator[None]:
     except StorageError:
         raise
     except ClickHouseError as error:
-        raise classify(str(error), getattr(error, "code", None)) from error
+        raise classify(_message(error), getattr(error, "code", None)) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise classify(f"{type(error).__name__}: {error}", None) from error
+        raise classify(f"{type(error).__name__}: {_message(error)}", None) from error
+
+
+def _message(error: Exception) -> str:
+    """What happened, in one line: without the URL and the settings that the driver adds to it."""
+    cause = error.__cause__ if isinstance(error, ClickHouseError) else error
+    if isinstance(cause, urllib3.exceptions.MaxRetryError) and cause.reason is not None:
+        cause = cause.reason
+    text = str(cause if isinstance(cause, urllib3.exceptions.HTTPError) else error)
+    _, found, after = text.partition("DB::Exception: ")
+    return " ".join((after if found else text).split())[:MESSAGE_CHARACTERS_MAX]

@@ -3,20 +3,50 @@
 Codes and names: ClickHouse, src/Common/ErrorCodes.cpp (also `system.errors`).
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 ErrorClass = Literal["transient", "paused", "permanent"]
 
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """name: of the error in ClickHouse; advice: what an operator does about it."""
+
+    name: str
+    advice: str
+
+
+_UPGRADE = "this version of Event Stream and that of ClickHouse do not fit together: upgrade one"
+_MIGRATE = "run event-stream migrate as a user who may CREATE and ALTER"
+_PASSWORD = "correct user and password in clickhouse_url"
+_RIGHTS = "grant it to the user of clickhouse_url, see docs/operations.md"
+_READ_ONLY = "give the user of clickhouse_url a profile that is not read-only"
+_SETTING = "let the profile of the user allow this setting, or change it in ours"
+_DATABASE = "create the database that clickhouse_url names, or name another there"
+_CLUSTER = "correct clickhouse_cluster, or the cluster, macros and Keeper of the servers"
+
 PAUSING_CODES = {
-    16: "NO_SUCH_COLUMN_IN_TABLE",
-    60: "UNKNOWN_TABLE",
-    81: "UNKNOWN_DATABASE",
-    192: "UNKNOWN_USER",
-    193: "WRONG_PASSWORD",
-    194: "REQUIRED_PASSWORD",
-    195: "IP_ADDRESS_NOT_ALLOWED",
-    497: "ACCESS_DENIED",
-    516: "AUTHENTICATION_FAILED",
+    16: Pause("NO_SUCH_COLUMN_IN_TABLE", _MIGRATE),
+    46: Pause("UNKNOWN_FUNCTION", _UPGRADE),
+    47: Pause("UNKNOWN_IDENTIFIER", _UPGRADE),
+    48: Pause("NOT_IMPLEMENTED", _UPGRADE),
+    60: Pause("UNKNOWN_TABLE", _MIGRATE),
+    62: Pause("SYNTAX_ERROR", _UPGRADE),
+    81: Pause("UNKNOWN_DATABASE", _DATABASE),
+    115: Pause("UNKNOWN_SETTING", _UPGRADE),
+    139: Pause("NO_ELEMENTS_IN_CONFIG", _CLUSTER),
+    164: Pause("READONLY", _READ_ONLY),
+    170: Pause("BAD_GET", _CLUSTER),
+    192: Pause("UNKNOWN_USER", _PASSWORD),
+    193: Pause("WRONG_PASSWORD", _PASSWORD),
+    194: Pause("REQUIRED_PASSWORD", _PASSWORD),
+    195: Pause("IP_ADDRESS_NOT_ALLOWED", _PASSWORD),
+    392: Pause("QUERY_IS_PROHIBITED", _CLUSTER),
+    452: Pause("SETTING_CONSTRAINT_VIOLATION", _SETTING),
+    497: Pause("ACCESS_DENIED", _RIGHTS),
+    516: Pause("AUTHENTICATION_FAILED", f"{_PASSWORD}, or let it in from this address"),
+    701: Pause("CLUSTER_DOESNT_EXIST", _CLUSTER),
 }
 """Wrong until an operator acts: not the rows' fault, so they are kept and tried again slowly."""
 
@@ -36,9 +66,17 @@ PERMANENT_CODES = {
 }
 """The rows themselves are refused: trying the same rows again can't help."""
 
+ACCESS_DENIED = 497
 TOO_MANY_PARTS = 252
+OUT_OF_MEMORY = 241
+NOT_THERE_CODES = {
+    32: "ATTEMPT_TO_READ_AFTER_EOF",
+    210: "NETWORK_ERROR",
+    279: "ALL_CONNECTION_TRIES_FAILED",
+}
+"""Between the servers of a cluster: one of them is gone."""
 TIMEOUT_CODES = {159: "TIMEOUT_EXCEEDED", 160: "TOO_SLOW", 209: "SOCKET_TIMEOUT"}
-LIMIT_CODES = {158: "TOO_MANY_ROWS", 241: "MEMORY_LIMIT_EXCEEDED", 307: "TOO_MANY_BYTES"}
+LIMIT_CODES = {158: "TOO_MANY_ROWS", OUT_OF_MEMORY: "MEMORY_LIMIT_EXCEEDED", 307: "TOO_MANY_BYTES"}
 RESULT_LIMIT = 396
 """TOO_MANY_ROWS_OR_BYTES: of what a query gives back."""
 
@@ -74,7 +112,7 @@ class BusyError(StorageError):
 
 
 class UnavailableError(StorageError):
-    """Storage can't be opened at start; the text says what to do."""
+    """Storage does not answer; the text says what to do."""
 
 
 def classify(message: str, code: int | None) -> StorageError:
@@ -82,5 +120,5 @@ def classify(message: str, code: int | None) -> StorageError:
     if code in PERMANENT_CODES:
         return PermanentError(message, code)
     if code in PAUSING_CODES:
-        return PausedError(message, code)
+        return PausedError(f"{message}: {PAUSING_CODES[code].advice}", code)
     return TransientError(message, code)

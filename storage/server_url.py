@@ -1,0 +1,93 @@
+"""The URL of a ClickHouse server: its parts, and what is wrong with one that can't be used.
+
+The scheme decides about TLS, whatever the port. No message repeats a part of the URL that may hold
+a password.
+"""
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+PORTS = {"http": 8123, "https": 8443}
+TLS_OPTIONS = ("ca_cert", "client_cert", "client_cert_key", "verify")
+"""What a query string may say: PEM files, and whether the server's certificate is checked."""
+USER_DEFAULT = "default"
+
+_ESCAPES = "write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23 and % as %25"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUrl:
+    """database: None for the user's own; verify: the server's certificate; the others of TLS are
+    PEM files."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    database: str | None
+    ca_cert: str | None = None
+    client_cert: str | None = None
+    client_cert_key: str | None = None
+    verify: bool = True
+
+    @property
+    def address(self) -> str:
+        """What may be shown: no user, no password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse_server_url(url: str) -> ServerUrl:
+    """Raises ValueError saying what to write instead."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    if re.search(r"[\s\x00-\x1f\x7f\\]", url):
+        raise ValueError("must have no spaces, control characters or backslashes: escape them")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", url):
+        raise ValueError(f"has a % that begins no escape: in user and password {_ESCAPES}")
+    parts = urlsplit(url)
+    userinfo, _, _ = parts.netloc.rpartition("@")
+    path = parts.path.removesuffix("/")
+    if "#" in url or "@" in userinfo or "@" in path or "@" in parts.query:
+        raise ValueError(f"can't be told apart: in user and password {_ESCAPES}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(f"has no valid host and port: in user and password {_ESCAPES}") from None
+    if not host or port == 0:
+        raise ValueError("must name a host, such as http://user:password@clickhouse:8123/database")
+    if "/" in path.removeprefix("/"):
+        raise ValueError(f"may have one name after the host, the database: in it {_ESCAPES}")
+    options = _tls_options(parts.scheme, parts.query)
+    user, _, password = userinfo.partition(":")
+    return ServerUrl(
+        parts.scheme,
+        host,
+        port or PORTS[parts.scheme],
+        unquote(user) or USER_DEFAULT,
+        unquote(password),
+        unquote(path.removeprefix("/")) or None,
+        ca_cert=options.get("ca_cert"),
+        client_cert=options.get("client_cert"),
+        client_cert_key=options.get("client_cert_key"),
+        verify=options.get("verify") != "false",
+    )
+
+
+def _tls_options(scheme: str, query: str) -> dict[str, str]:
+    pairs = parse_qsl(query, keep_blank_values=True)
+    options = dict(pairs)
+    allowed = ", ".join(TLS_OPTIONS)
+    if query and (not pairs or len(options) < len(pairs) or not set(options) <= set(TLS_OPTIONS)):
+        raise ValueError(f"may have only these query options, each once: {allowed}")
+    if options and scheme != "https":
+        raise ValueError(f"must start with https:// to have the query options {allowed}")
+    if options.get("verify", "true") not in ("true", "false"):
+        raise ValueError("must have verify=true or verify=false")
+    if "client_cert_key" in options and "client_cert" not in options:
+        raise ValueError("must have client_cert beside client_cert_key")
+    if "" in options.values():
+        raise ValueError("must have a value for each query option")
+    return options
