@@ -8,11 +8,18 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import uuid4
 
+import structlog
 from clickhouse_connect.driver.client import Client
 
 from storage.client import storage_errors
-from storage.errors import BusyError, StorageError, UnavailableError
-from storage.rollups import ROLLUPS
+from storage.errors import (
+    BusyError,
+    PausedError,
+    StorageError,
+    TransientError,
+    UnavailableError,
+)
+from storage.interruption import Connections
 from storage.schema import EVENTS_TABLE
 
 _SETTINGS: Mapping[str, Any] = {
@@ -29,6 +36,11 @@ _SETTINGS: Mapping[str, Any] = {
 BREAK_S = 1.0
 """After no answer, how long storage is not asked again: a queue of questions would each wait for
 the same timeout."""
+TIMEOUT_MARGIN_S = 5
+"""How much longer a client waits than a query may take: the server must be the one that gives up,
+or a slow query looks like a server that is gone."""
+
+log = structlog.get_logger()
 
 
 class Reader:
@@ -47,7 +59,8 @@ class Reader:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """connect: makes a client, called for each of `clients` when first needed, and after a
-        failure. The limits are of one query, with 0 for none; waiting_max: queries that wait for a
+        failure; it waits `TIMEOUT_MARGIN_S` longer than timeout_s, the time that a query may take.
+        The limits are of one query, with 0 for none; waiting_max: queries that wait for a
         client."""
         self._connect = connect
         self._settings = {
@@ -57,12 +70,13 @@ class Reader:
             "max_rows_to_read": read_rows_max,
             "max_result_rows": result_rows_max,
         }
-        self._free: SimpleQueue[Client] = SimpleQueue()
+        self._free: SimpleQueue[tuple[Client, Connections]] = SimpleQueue()
         self._threads = ThreadPoolExecutor(clients, thread_name_prefix="reader")
         self._killer = ThreadPoolExecutor(1, thread_name_prefix="killer")
         self._queries = 0
         self._queries_max = clients + waiting_max
-        self._running: set[str] = set()
+        self._running: dict[str, Connections | None] = {}  # None: connecting
+        self._stopped: set[str] = set()
         self._clock = clock
         self._broken_until_s = float("-inf")
 
@@ -83,7 +97,7 @@ class Reader:
         try:
             return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
-            self._killer.submit(self._kill, tag)
+            self._killer.submit(self._stop, tag)
             raise
         finally:
             self._queries -= 1
@@ -105,74 +119,73 @@ class Reader:
         )
         return [event_id for (event_id,) in reversed(rows)]
 
-    async def broken_parts(self) -> list[str]:
-        """Parts of the tables that storage set aside because it could not read them.
-
-        It does so at its start and says nothing else of it. Raises StorageError.
-        """
-        rows = await self.query(
-            "SELECT name FROM system.detached_parts WHERE database = currentDatabase()"
-            " AND table IN {tables:Array(String)} AND startsWith(reason, 'broken')",
-            {
-                "tables": [
-                    name
-                    for table in (EVENTS_TABLE, *(table for _, table in ROLLUPS))
-                    for name in (table, f"{table}_local")
-                ]
-            },
-        )
-        return [name for (name,) in rows]
-
     def _query(
         self, sql: str, parameters: dict[str, Any], settings: dict[str, Any], tag: str
     ) -> Sequence[Sequence[Any]]:
         if self._clock() < self._broken_until_s:
             raise UnavailableError("Storage did not answer a moment ago")
+        self._running[tag] = None
         try:
             return self._ask(sql, parameters, settings, tag)
         except StorageError as error:
-            if error.code is None:
+            gone = error.code is None and not isinstance(error, PausedError)
+            if gone and tag not in self._stopped:
                 self._broken_until_s = self._clock() + BREAK_S
             raise
+        finally:
+            del self._running[tag]
+            self._stopped.discard(tag)
 
     def _ask(
         self, sql: str, parameters: dict[str, Any], settings: dict[str, Any], tag: str
     ) -> Sequence[Sequence[Any]]:
         try:
-            client = self._free.get_nowait()
+            client, connections = self._free.get_nowait()
         except Empty:
             client = self._connect()
-        self._running.add(tag)
+            connections = Connections(client)
+        self._running[tag] = connections
         try:
+            if tag in self._stopped:
+                raise TransientError("Nobody waits for the answer any more")
             with storage_errors():
                 rows = client.query(sql, parameters=parameters, settings=settings).result_rows
         except Exception:
             # What the embedded engine had of the answer would be a part of the next one.
             client.close()
             raise
-        finally:
-            self._running.discard(tag)
-        self._free.put(client)
+        self._free.put((client, connections))
         return rows
 
-    def _kill(self, tag: str) -> None:
+    def _stop(self, tag: str) -> None:
         if tag not in self._running:  # it has ended, or was never begun
             return
-        client = self._connect()
+        self._stopped.add(tag)
+        connections = self._running.get(tag)
+        if connections is None:
+            return
+        if connections.can_close:
+            connections.close()
+            return
         try:
-            with storage_errors():
-                client.command(
-                    "KILL QUERY WHERE Settings['log_comment'] = {tag:String} ASYNC",
-                    parameters={"tag": tag},
-                )
-        finally:
-            client.close()
+            client = self._connect()
+            try:
+                with storage_errors():
+                    client.command(
+                        "KILL QUERY WHERE Settings['log_comment'] = {tag:String} ASYNC",
+                        parameters={"tag": tag},
+                    )
+            finally:
+                client.close()
+        except StorageError as error:  # nobody waits for this thread
+            log.warning("a query that nobody waits for could not be stopped", error=str(error))
 
     def close(self) -> None:
         """Stop the running queries, then close the clients."""
         for tag in list(self._running):
-            self._killer.submit(self._kill, tag)
+            self._killer.submit(self._stop, tag)
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._killer.shutdown(wait=True)
         while not self._free.empty():
-            self._free.get().close()
+            client, _ = self._free.get()
+            client.close()
