@@ -82,7 +82,7 @@ class _Parts:
 
         def open_storage() -> Any:
             client = connect(embedded_dsn(directory))
-            migrate(client, TABLE_SCHEMA, embedded=True)
+            migrate(client, TABLE_SCHEMA)
             return client
 
         self._writer = Writer(open_storage, EVENTS_TABLE)

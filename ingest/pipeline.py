@@ -1,8 +1,10 @@
 """The ingest half of the composition root: from a valid batch to the table."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import structlog
 import uuid_utils
 from clickhouse_connect.driver.client import Client
 from prometheus_client import CollectorRegistry
@@ -23,13 +25,19 @@ from ingest.ring_buffer import RingBuffer
 from ingest.settings import Settings
 from storage.client import connect, embedded_dsn, prepare_embedded
 from storage.dead_letters import DeadLetters
-from storage.migrations import migrate
+from storage.errors import StorageError
+from storage.interruption import READ_ONLY
+from storage.migrations import apply, pending
 from storage.placement import Placement
+from storage.reader import TIMEOUT_MARGIN_S
 from storage.schema import EVENTS_TABLE
+from storage.versions import is_untested
 from storage.wal import Recovered, Wal
 from storage.writer import Writer
 
 RETRY_AFTER_MAX_S = 60
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +60,51 @@ def open_writer(settings: Settings) -> Writer:
 
     Raises OSError when the embedded engine's directory can't be made.
     """
-    placement = Placement(settings.clickhouse_cluster)
-    embedded = settings.clickhouse_url is None
-    if embedded:
+    if settings.clickhouse_url is None:
         prepare_embedded(settings.data_dir)
 
     def open_storage() -> Client:
         client = open_client(settings)
-        migrate(client, TABLE_SCHEMA, embedded=embedded, placement=placement)
+        try:
+            _bring_up_to_date(client, Placement(settings.clickhouse_cluster))
+        except StorageError:
+            client.close()
+            raise
         return client
 
     return Writer(open_storage, EVENTS_TABLE)
 
 
-def open_client(settings: Settings) -> Client:
-    """A client of the storage that `settings` name. Raises UnavailableError."""
+def _bring_up_to_date(client: Client, placement: Placement) -> None:
+    if is_untested(str(client.server_version)):
+        log.warning("this ClickHouse is newer than those tested", version=client.server_version)
+    changes = pending(client, TABLE_SCHEMA, placement=placement)
+    apply(client, [change for change in changes if not change.for_operator])
+    for change in changes:
+        if change.for_operator:
+            log.warning("to be done with event-stream migrate", change=change.name)
+        else:
+            log.info("the tables were migrated", change=change.name)
+
+
+def open_client(settings: Settings, *, timeout_s: int | None = None) -> Client:
+    """A client of the storage that `settings` name, which may also say how long it waits.
+
+    Raises PausedError, UnavailableError.
+    """
+    timeout_s = timeout_s or settings.clickhouse_timeout_seconds
+    return _connect(settings, timeout_s=timeout_s, own={})
+
+
+def open_reading_client(settings: Settings) -> Client:
+    """A client whose queries can be stopped. Raises PausedError, UnavailableError."""
+    return _connect(settings, timeout_s=settings.query.seconds + TIMEOUT_MARGIN_S, own=READ_ONLY)
+
+
+def _connect(settings: Settings, *, timeout_s: int, own: Mapping[str, int]) -> Client:
     dsn = settings.clickhouse_url or embedded_dsn(settings.data_dir)
-    return connect(dsn, timeout_s=settings.clickhouse_timeout_seconds)
+    placement = Placement(settings.clickhouse_cluster)
+    return connect(dsn, timeout_s=timeout_s, settings={**placement.settings, **own})
 
 
 def build_pipeline(

@@ -1,81 +1,144 @@
-"""Schema versions: numbered steps, recorded in a table, applied at start.
+"""Schema versions: numbered steps, recorded in a table, applied at start or by an operator.
 
-Every step may run twice and in two processes at once: each statement says IF NOT EXISTS, and the
-record of a step is the same row whoever writes it. Columns need no step: those that the event
-definition has more than the table are added.
+What there is is looked at first, so that a user who may only SELECT and INSERT can run the service
+on tables that somebody else has made. Every step may run twice and in two processes at once: each
+statement says IF NOT EXISTS, and the record of a step is the same row whoever writes it. Columns
+need no step: those that the event definition has more than the table are added.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from storage.client import storage_errors
+from storage.errors import ACCESS_DENIED, PausedError
+from storage.found import Found, look
 from storage.placement import Placement
-from storage.rollups import rollup_ddl
+from storage.rollups import rollup_backfill, rollup_ddl
 from storage.schema import (
     EVENTS_TABLE,
     ONE_SERVER,
+    ONE_SHARD,
     add_column_ddl,
     add_user_hash_ddl,
     columns_ddl,
     create_table_ddl,
 )
-
-MIGRATIONS_TABLE = "schema_migrations"
+from storage.sharding import Sharding
+from storage.tables import MIGRATIONS_TABLE
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
+    """statements: each may be run again; once: what is done with them the first time."""
+
     version: int
     name: str
     statements: tuple[str, ...]
+    once: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be done. version: of the step that it completes; for_operator: only
+    `event-stream migrate` does it."""
+
+    name: str
+    statements: tuple[str, ...]
+    version: int | None = None
+    for_operator: bool = False
 
 
 def steps(
-    schema: pa.Schema, *, embedded: bool, placement: Placement = ONE_SERVER
+    schema: pa.Schema, *, placement: Placement = ONE_SERVER, sharding: Sharding = ONE_SHARD
 ) -> tuple[Migration, ...]:
     """All steps, oldest first. A released step is never edited: add one."""
-    events = create_table_ddl(schema, embedded=embedded, placement=placement)
+    events = create_table_ddl(schema, placement=placement, sharding=sharding)
     return (
         Migration(1, "create events", events),
         Migration(2, "hash users", add_user_hash_ddl(placement)),
-        Migration(3, "create rollups", rollup_ddl(placement)),
+        Migration(3, "create rollups", rollup_ddl(placement), once=rollup_backfill()),
     )
 
 
-def migrate(
-    client: Client, schema: pa.Schema, *, embedded: bool, placement: Placement = ONE_SERVER
-) -> list[str]:
+def pending(
+    client: Client, schema: pa.Schema, *, placement: Placement = ONE_SERVER
+) -> list[Change]:
+    """What the database lacks, in the order in which it is to be done. Changes nothing.
+
+    Raises PausedError when a table is not ours, StorageError.
+    """
+    with storage_errors():
+        found = look(client, placement)
+    sharding = found.sharding or Sharding.of(found.slots)
+    changes = [*_missing_steps(found, schema, placement, sharding)]
+    if found.columns:
+        changes += [
+            Change(f"column {name}", add_column_ddl(name, kind, placement))
+            for name, kind in columns_ddl(schema)
+            if name not in found.columns
+        ]
+    if found.slots > sharding.slots:
+        more = sharding.extended(found.slots, datetime.now(UTC).date())
+        changes.append(
+            Change(
+                f"{found.slots - sharding.slots} more shards for events from"
+                f" {more.eras[-1].first_day}",
+                (placement.sharded_ddl(EVENTS_TABLE, more, replace=True),),
+                for_operator=True,
+            )
+        )
+    return changes
+
+
+def _missing_steps(
+    found: Found, schema: pa.Schema, placement: Placement, sharding: Sharding
+) -> list[Change]:
+    ledger = (
+        f"CREATE TABLE IF NOT EXISTS {MIGRATIONS_TABLE}{placement.on_cluster}"
+        " (version UInt32, name String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
+        f" ENGINE = {placement.engine('ReplacingMergeTree', shared=True)} ORDER BY version",
+    )
+    changes = []
+    if MIGRATIONS_TABLE in found.missing:
+        changes.append(Change(f"create {MIGRATIONS_TABLE}", ledger))
+    for step in steps(schema, placement=placement, sharding=sharding):
+        if step.version not in found.applied or found.missing_here:
+            statements = step.statements + step.once
+            changes.append(Change(f"{step.version} {step.name}", statements, step.version))
+        elif found.missing:  # a server that came to the cluster later
+            changes.append(Change(f"{step.version} {step.name}, on new servers", step.statements))
+    return changes
+
+
+def apply(client: Client, changes: Sequence[Change]) -> None:
+    """Raises PausedError when the user may not, StorageError."""
+    for change in changes:
+        try:
+            with storage_errors():
+                for statement in change.statements:
+                    client.command(statement)
+                if change.version is not None:
+                    row = [change.version, change.name.partition(" ")[2]]
+                    client.insert(MIGRATIONS_TABLE, [row], ["version", "name"])
+        except PausedError as error:
+            if error.code == ACCESS_DENIED:
+                raise PausedError(
+                    "The tables must be migrated, and the user of clickhouse_url may not: run"
+                    f" event-stream migrate as one who may CREATE and ALTER ({error})",
+                    error.code,
+                ) from error
+            raise
+
+
+def migrate(client: Client, schema: pa.Schema, *, placement: Placement = ONE_SERVER) -> list[str]:
     """Bring the database to the newest version; returns what was done, for the log.
 
-    Raises StorageError.
+    What is for an operator is left. Raises StorageError.
     """
-    done: list[str] = []
-    with storage_errors():
-        client.command(
-            f"CREATE TABLE IF NOT EXISTS {MIGRATIONS_TABLE}{placement.on_cluster}"
-            " (version UInt32, name String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
-            f" ENGINE = {placement.engine('ReplacingMergeTree', shared=True)} ORDER BY version"
-        )
-        rows = client.query(f"SELECT version FROM {MIGRATIONS_TABLE} FINAL").result_rows
-        applied = {version for (version,) in rows}
-        for step in steps(schema, embedded=embedded, placement=placement):
-            if step.version in applied:
-                continue
-            for statement in step.statements:
-                client.command(statement)
-            client.insert(MIGRATIONS_TABLE, [[step.version, step.name]], ["version", "name"])
-            done.append(f"{step.version} {step.name}")
-        rows = client.query(
-            "SELECT name FROM system.columns"
-            " WHERE database = currentDatabase() AND table = {table:String}",
-            parameters={"table": EVENTS_TABLE},
-        ).result_rows
-        existing = {name for (name,) in rows}
-        for name, kind in columns_ddl(schema):
-            if name not in existing:
-                for statement in add_column_ddl(name, kind, placement):
-                    client.command(statement)
-                done.append(f"column {name}")
-    return done
+    changes = [c for c in pending(client, schema, placement=placement) if not c.for_operator]
+    apply(client, changes)
+    return [change.name for change in changes]

@@ -5,7 +5,17 @@ copy, and `events`, through which all of them are read and written. The macros `
 `{replica}` are those of the servers' configuration.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from storage.sharding import Sharding
+
+_CLUSTER_SETTINGS: Mapping[str, int | str] = {
+    # What was written is asked of the replica that took it, as long as that one is there, whichever
+    # server the client is connected to: the others have it only a moment later.
+    "load_balancing": "first_or_random",
+    "prefer_localhost_replica": 0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +23,15 @@ class Placement:
     """cluster: as `system.clusters` names it, None for one server."""
 
     cluster: str | None = None
+
+    @property
+    def settings(self) -> Mapping[str, int | str]:
+        """Of ClickHouse, for inserts and questions alike."""
+        return _CLUSTER_SETTINGS if self.cluster else {}
+
+    def everywhere(self, table: str) -> str:
+        """A system table: of this server or of every replica of the cluster."""
+        return f"clusterAllReplicas('{self.cluster}', {table})" if self.cluster else table
 
     def local(self, table: str) -> str:
         """The name of the table that has the rows."""
@@ -36,12 +55,20 @@ class Placement:
         """What makes the parts one table; key: rows of the same key are on the same shard."""
         if not self.cluster:
             return ()
+        return (f"CREATE TABLE IF NOT EXISTS {self._distributed(table, key)}",)
+
+    def sharded_ddl(self, table: str, sharding: Sharding, *, replace: bool = False) -> str:
+        """The same by the event, remembering the eras. replace: the one that is there."""
+        create = "CREATE OR REPLACE TABLE" if replace else "CREATE TABLE IF NOT EXISTS"
+        return f"{create} {self._distributed(table, sharding.key())} COMMENT '{sharding.comment()}'"
+
+    def _distributed(self, table: str, key: str) -> str:
         local = self.local(table)
         return (
-            f"CREATE TABLE IF NOT EXISTS {table}{self.on_cluster} AS {local}"
-            f" ENGINE = Distributed('{self.cluster}', currentDatabase(), '{local}', {key})",
+            f"{table}{self.on_cluster} AS {local}"
+            f" ENGINE = Distributed('{self.cluster}', currentDatabase(), '{local}', {key})"
         )
 
     def tables(self, table: str) -> tuple[str, ...]:
-        """All tables that are changed when its columns are."""
-        return (table, self.local(table)) if self.cluster else (table,)
+        """All tables that are changed when its columns are: a shard's own before what reads it."""
+        return (self.local(table), table) if self.cluster else (table,)

@@ -11,6 +11,8 @@ HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 _HOURLY, _DAILY = "events_hourly", "events_daily"
 ROLLUPS = ((DAY_US, _DAILY), (HOUR_US, _HOURLY))
 """What each row is about, in µs, and the table; the longest first."""
+VIEWS = (f"{_DAILY}_view", f"{_HOURLY}_view")
+"""What feeds them."""
 PRECISION = 13
 """Of HyperLogLog: 2^13 registers, a standard error of 1.04 / sqrt(2^13) = 1.15 % (Flajolet et al.,
 HyperLogLog, 2007)."""
@@ -35,14 +37,10 @@ MERGED = {name: f"{_SKETCH.format(suffix='Merge')}({name})" for name in ("events
 
 
 def rollup_ddl(placement: Placement = ONE_SERVER) -> tuple[str, ...]:
-    """The tables, what feeds them from now on, and what they lack of before. All may be run again.
-
-    The hours are fed by the events, and the days by the hours.
-    """
+    """The tables, and what feeds them: the events feed the hours, and the hours the days."""
     merged = ", ".join(f"{_SKETCH.format(suffix='MergeState')}({n}) AS {n}" for n in MERGED)
     events, hourly, daily = map(placement.local, (EVENTS_TABLE, _HOURLY, _DAILY))
     on = placement.on_cluster
-    hours = f"SELECT {STATES} FROM {{table}} GROUP BY {STATES_BY}"
     days = (
         f"SELECT name, channel_type, {_floor('hours.time', DAY_US)} AS time, {merged}"
         f" FROM {hourly} AS hours GROUP BY {STATES_BY}"
@@ -54,9 +52,17 @@ def rollup_ddl(placement: Placement = ONE_SERVER) -> tuple[str, ...]:
         *placement.distributed_ddl(_DAILY, "rand()"),
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_DAILY}_view{on} TO {daily} AS {days}",
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_HOURLY}_view{on} TO {hourly} AS "
-        + hours.format(table=events),
-        f"INSERT INTO {_HOURLY} {hours.format(table=EVENTS_TABLE)}",
+        + _hours(events),
     )
+
+
+def rollup_backfill() -> tuple[str, ...]:
+    """What the rollups lack of before there was what feeds them."""
+    return (f"INSERT INTO {_HOURLY} {_hours(EVENTS_TABLE)}",)
+
+
+def _hours(table: str) -> str:
+    return f"SELECT {STATES} FROM {table} GROUP BY {STATES_BY}"
 
 
 def _table_ddl(name: str, placement: Placement) -> str:

@@ -7,11 +7,15 @@ from the Arrow type. Which fields there are is not decided here.
 import pyarrow as pa
 
 from storage.placement import Placement
+from storage.sharding import Sharding
 
 EVENTS_TABLE = "events"
 ONE_SERVER = Placement()
+ONE_SHARD = Sharding.of(1)
 DEDUPLICATION_INSERTS = 1_000
 """Insert tokens that the table remembers: far more than one flusher ever has in doubt."""
+
+SORT_KEY = "name, toStartOfHour(key_time), id"
 
 USER = "if(user_id != '', user_id, user_pseudo_id)"
 """Who an event is of: the one who signed in, or the device."""
@@ -47,7 +51,10 @@ def columns_ddl(schema: pa.Schema) -> list[tuple[str, str]]:
 
 
 def create_table_ddl(
-    schema: pa.Schema, *, embedded: bool, placement: Placement = ONE_SERVER
+    schema: pa.Schema,
+    *,
+    placement: Placement = ONE_SERVER,
+    sharding: Sharding = ONE_SHARD,
 ) -> tuple[str, ...]:
     """CREATE TABLE for the events table.
 
@@ -65,9 +72,10 @@ def create_table_ddl(
         "min_age_to_force_merge_on_partition_only": 1,
         # PERF: a flush becomes one file instead of some 150: a third less time to insert it.
         "min_bytes_for_wide_part": 256 * 1024 * 1024,
+        # The log forgets what storage has confirmed: that must be on disk.
+        "fsync_after_insert": 1,
+        "fsync_part_directory": 1,
     }
-    if embedded:  # no replica has the rows: an insert is not done before it is on disk
-        settings |= {"fsync_after_insert": 1, "fsync_part_directory": 1}
     local = placement.local(EVENTS_TABLE)
     table = (
         f"CREATE TABLE IF NOT EXISTS {local}{placement.on_cluster}\n(\n    {columns},\n"
@@ -78,11 +86,13 @@ def create_table_ddl(
         "    INDEX received_at_range received_at TYPE minmax\n)\n"
         f"ENGINE = {placement.engine('ReplacingMergeTree', 'version')}\n"
         "PARTITION BY toYYYYMM(key_time)\n"
-        "ORDER BY (name, toStartOfHour(key_time), id)\n"
+        f"ORDER BY ({SORT_KEY})\n"
         "SETTINGS " + ", ".join(f"{key} = {value}" for key, value in settings.items())
     )
-    # By the id alone: copies of an event meet on one shard, where FINAL sees them both.
-    return (table, *placement.distributed_ddl(EVENTS_TABLE, "cityHash64(id)"))
+    if not placement.cluster:
+        return (table,)
+    # Copies of an event meet on one shard, where FINAL sees them both.
+    return (table, placement.sharded_ddl(EVENTS_TABLE, sharding))
 
 
 def add_column_ddl(name: str, kind: str, placement: Placement = ONE_SERVER) -> tuple[str, ...]:

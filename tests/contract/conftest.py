@@ -32,7 +32,7 @@ def connected(dsn: str) -> Iterator[Callable[[], Client]]:
     def open_client() -> Client:
         client = connect(dsn)
         made.append(client)
-        migrate(client, TABLE_SCHEMA, embedded=dsn.startswith("chdb"))
+        migrate(client, TABLE_SCHEMA)
         return client
 
     client = open_client()

@@ -13,7 +13,7 @@ CLUSTER = Placement("analytics")
 STATEMENTS = [
     *(
         s
-        for step in steps(TABLE_SCHEMA, embedded=False, placement=CLUSTER)
+        for step in steps(TABLE_SCHEMA, placement=CLUSTER)
         for s in step.statements
     ),
     *add_column_ddl("mood", "String", CLUSTER),
@@ -50,7 +50,7 @@ def test_views_feed_the_tables_of_their_own_shard() -> None:
 
 
 def test_one_server_has_neither_copies_nor_parts() -> None:
-    for step in steps(TABLE_SCHEMA, embedded=False):
+    for step in steps(TABLE_SCHEMA):
         for statement in step.statements:
             assert "Replicated" not in statement
             assert "CLUSTER" not in statement

@@ -187,14 +187,13 @@ def test_a_missing_table_pauses_and_comes_back_by_itself(connected: Connect) -> 
 
 def test_migrating_twice_and_at_once_is_migrating_once(connected: Connect) -> None:
     client = connected()
-    embedded = "chdb" in client.uri
     rollups = [name for _, table in ROLLUPS for name in (f"{table}_view", table)]
     for table in (*rollups, EVENTS_TABLE, "schema_migrations"):
         client.command(f"DROP TABLE {table} SYNC")
     clients = [connected for _ in range(4)]
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda connect: connect(), clients))
-    assert migrate(client, TABLE_SCHEMA, embedded=embedded) == []
+    assert migrate(client, TABLE_SCHEMA) == []
     assert client.query("SELECT version FROM schema_migrations FINAL").result_rows == [
         (1,),
         (2,),
@@ -206,8 +205,8 @@ def test_a_field_that_the_table_lacks_is_added(connected: Connect) -> None:
     client = connected()
     wider = TABLE_SCHEMA.append(pa.field("mood", pa.string()))
     try:
-        assert migrate(client, wider, embedded=True) == ["column mood"]
-        assert migrate(client, wider, embedded=True) == []
+        assert migrate(client, wider) == ["column mood"]
+        assert migrate(client, wider) == []
     finally:
         client.command(f"ALTER TABLE {EVENTS_TABLE} DROP COLUMN mood")
 

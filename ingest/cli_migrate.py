@@ -1,0 +1,54 @@
+"""`event-stream migrate`: make the tables, or bring them up to date, as a user who may."""
+
+from contextlib import nullcontext
+from typing import Annotated
+
+import typer
+
+from ingest.cli_parts import ConfigOption, DataDirOption, UrlOption, fail
+from ingest.settings import SettingsError, load_settings
+
+
+def migrate(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    clickhouse_url: UrlOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the SQL that would be sent, and send none")
+    ] = False,
+) -> None:
+    """Create the tables, or bring them up to date, and use shards that were added to a cluster.
+
+    The service does the same at its start, but for the shards, if its user may CREATE and ALTER.
+    Run this as one who may, and the service as one who may only SELECT and INSERT. With embedded
+    storage stop the service first: it has the engine.
+    """
+    from ingest.columns import TABLE_SCHEMA
+    from ingest.pipeline import open_client
+    from ingest.server import StartError, locked
+    from storage.client import prepare_embedded
+    from storage.errors import StorageError
+    from storage.migrations import apply, pending
+    from storage.placement import Placement
+
+    try:
+        settings = load_settings(config, data_dir=data_dir, clickhouse_url=clickhouse_url)
+        embedded = settings.clickhouse_url is None
+        if embedded:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            prepare_embedded(settings.data_dir)
+        with locked(settings.data_dir) if embedded else nullcontext():
+            client = open_client(settings)
+            placement = Placement(settings.clickhouse_cluster)
+            changes = pending(client, TABLE_SCHEMA, placement=placement)
+            for change in changes:
+                if dry_run:
+                    print(f"-- {change.name}")
+                    print(*(f"{statement};" for statement in change.statements), sep="\n")
+                else:
+                    apply(client, [change])
+                    print(change.name)
+    except (OSError, SettingsError, StartError, StorageError) as error:
+        fail(error)
+    if not changes:
+        print("-- nothing to do" if dry_run else "nothing to do")

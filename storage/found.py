@@ -1,0 +1,128 @@
+"""What a database has of our tables, on this server and on the others of its cluster."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clickhouse_connect.driver.client import Client
+
+from storage.errors import PausedError
+from storage.placement import Placement
+from storage.schema import EVENTS_TABLE
+from storage.sharding import Sharding
+from storage.tables import MIGRATIONS_TABLE, expected_tables
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """missing: tables that a server lacks, missing_here: that the connected one does; applied:
+    versions; columns: of the events table, none without it; sharding: of it, None without it;
+    slots: the weights of the cluster's shards, added up."""
+
+    missing: frozenset[str]
+    missing_here: frozenset[str]
+    applied: frozenset[int]
+    columns: frozenset[str]
+    sharding: Sharding | None
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    engine: str
+    sorting_key: str
+    comment: str
+
+
+def look(client: Client, placement: Placement) -> Found:
+    """Raises PausedError when a table is not ours, what the driver raises."""
+    expected = expected_tables(placement)
+    [(database,)] = client.query("SELECT currentDatabase()").result_rows
+    names = {"database": database, "tables": list(expected)}
+    rows = client.query(
+        "SELECT name, engine, sorting_key, comment FROM system.tables"
+        " WHERE database = {database:String} AND name IN {tables:Array(String)}",
+        parameters=names,
+    ).result_rows
+    tables = {name: _Table(*columns) for name, *columns in rows}
+    _check_ours(tables, database, placement)
+    missing_here = frozenset(expected) - frozenset(tables)
+    applied: frozenset[int] = frozenset()
+    if MIGRATIONS_TABLE in tables:
+        rows = client.query(f"SELECT version FROM {MIGRATIONS_TABLE} FINAL").result_rows
+        applied = frozenset(version for (version,) in rows)
+    rows = client.query(
+        "SELECT name FROM system.columns"
+        " WHERE database = {database:String} AND table = {table:String}",
+        parameters={"database": database, "table": EVENTS_TABLE},
+    ).result_rows
+    columns = frozenset(name for (name,) in rows)
+    if not placement.cluster:
+        return Found(missing_here, missing_here, applied, columns, None, 1)
+    slots = _slots(client, placement)
+    sharding = None
+    if EVENTS_TABLE in tables:
+        sharding = Sharding.parse(tables[EVENTS_TABLE].comment)
+        if slots < sharding.slots:
+            raise PausedError(
+                f"Cluster {placement.cluster} has shards of weight {slots}, and had"
+                f" {sharding.slots}: put them back, for they have events"
+            )
+    missing = missing_here | _missing_elsewhere(client, placement, names)
+    return Found(missing, missing_here, applied, columns, sharding, slots)
+
+
+def _check_ours(tables: Mapping[str, _Table], database: str, placement: Placement) -> None:
+    for name, shape in expected_tables(placement).items():
+        table = tables.get(name)
+        if table is None:
+            continue
+        ours = table.engine.endswith(shape.engine)
+        if shape.sorting_key is not None:
+            ours = ours and table.sorting_key == shape.sorting_key
+        if ours and name == EVENTS_TABLE and placement.cluster:
+            try:
+                Sharding.parse(table.comment)
+            except ValueError:
+                ours = False
+        if not ours:
+            sort = f", sorted by {table.sorting_key}" if table.sorting_key else ""
+            raise PausedError(
+                f"Table {name} of database {database} is not one of Event Stream"
+                f" {'on a cluster' if placement.cluster else 'on one server'}"
+                f" ({table.engine}{sort}), and was left alone: name another database in"
+                " clickhouse_url"
+            )
+
+
+def _slots(client: Client, placement: Placement) -> int:
+    [(slots,)] = client.query(
+        "SELECT sum(shard_weight) FROM system.clusters"
+        " WHERE cluster = {cluster:String} AND replica_num = 1",
+        parameters={"cluster": placement.cluster},
+    ).result_rows
+    if not slots:
+        raise PausedError(
+            f"ClickHouse knows no cluster {placement.cluster}: correct clickhouse_cluster, or"
+            " remote_servers in the configuration of the servers"
+        )
+    return int(slots)
+
+
+def _missing_elsewhere(
+    client: Client, placement: Placement, names: Mapping[str, object]
+) -> frozenset[str]:
+    # Of those servers that answer: one that is down must not keep the others from working.
+    rows = client.query(
+        f"SELECT database, name, count() FROM {placement.everywhere('system.tables')}"
+        " WHERE database = {database:String} AND name IN {tables:Array(String)}"
+        " OR database = 'system' AND name = 'one' GROUP BY database, name",
+        parameters=dict(names),
+        settings={"skip_unavailable_shards": 1},
+    ).result_rows
+    copies = {(database, name): count for database, name, count in rows}
+    answering = copies["system", "one"]
+    return frozenset(
+        name
+        for name in expected_tables(placement)
+        if copies.get((names["database"], name), 0) < answering
+    )
