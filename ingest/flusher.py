@@ -17,7 +17,7 @@ import structlog
 
 from ingest.columns import conform, to_columns
 from ingest.ledger import Ledger
-from ingest.persist import AbandonedError, Persister
+from ingest.persist import AbandonedError, Persister, State
 from ingest.ring_buffer import RingBuffer, Slot
 from ingest.texts import to_structs
 from storage.wal import Wal, WalError
@@ -103,9 +103,16 @@ class Flusher:
         return future
 
     @property
-    def healthy(self) -> bool:
-        """Whether storage is open and took the last attempt."""
-        return self._opened.is_set() and self._persister.healthy and self._thread.is_alive()
+    def state(self) -> State:
+        """Of storage: "ok" when it is open and took the last attempt."""
+        is_open = self._opened.is_set() and self._thread.is_alive()
+        state = self._persister.state
+        return state if is_open or state != "ok" else "failed"
+
+    @property
+    def recoveries(self) -> int:
+        """How often storage has worked again after it did not."""
+        return self._persister.recoveries
 
     def drain_s(self) -> float:
         """How long the buffer would take to drain at the measured rate; 1 before any flush."""

@@ -1,6 +1,6 @@
 """GET /livez and /readyz: may this process live, and should it be sent requests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from falcon.asgi import Request, Response
 
@@ -13,17 +13,20 @@ class LiveResource:
 
 
 class ReadyResource:
-    """200 while events can be taken and stored; 503 naming what is missing."""
+    """200 while events can be taken and stored; 503 naming what is missing.
 
-    def __init__(self, checks: dict[str, Callable[[], bool]]) -> None:
-        """checks: by name, each cheap."""
+    "paused" of storage means that an operator must act; the service's log says how.
+    """
+
+    def __init__(self, checks: Mapping[str, Callable[[], str]]) -> None:
+        """checks: by name, each cheap; "ok" or another word."""
         self._checks = checks
 
     async def on_get(self, req: Request, resp: Response) -> None:
         results = {name: check() for name, check in self._checks.items()}
-        ready = all(results.values())
+        ready = all(result == "ok" for result in results.values())
         resp.status = 200 if ready else 503
         resp.media = {
             "status": "ok" if ready else "unavailable",
-            "checks": {name: "ok" if good else "failed" for name, good in results.items()},
+            "checks": results,
         }

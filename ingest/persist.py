@@ -3,29 +3,51 @@
 A permanent error bisects the rows until the bad ones are alone, and those become dead letters; the
 others are stored. n rows with one bad one take about 2·log2(n) inserts. After `SINGLES_MAX` bad
 rows in one flush what still fails is set aside in whole pieces: more is wrong then than rows.
+Rows that storage has not the memory for are halved as well, and none of them set aside.
 """
 
 import threading
+import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pyarrow as pa
 import structlog
 import tenacity
 
-from storage.errors import TOO_MANY_PARTS, PausedError, PermanentError, StorageError, TransientError
+from storage.errors import (
+    OUT_OF_MEMORY,
+    TOO_MANY_PARTS,
+    PausedError,
+    PermanentError,
+    StorageError,
+    TransientError,
+)
 
 RETRY_WAITS_S = (0.2, 30.0)
 """Between attempts: the first wait and the longest; every one is jittered by the first."""
 TOO_MANY_PARTS_WAITS = 25
 """How many first waits it is at least when there are too many parts: 5 s."""
 SINGLES_MAX = 100
+OUT_OF_MEMORY_ATTEMPTS = 3
+"""With the same rows, before they are halved: the server may be short of memory by chance."""
+HALVED_ROWS_MIN = 1_000
+"""Fewer need so little memory that it is not they who lack it."""
+STALLED_S = 10.0
+"""An attempt that takes longer counts as storage that does not answer, long before it times out."""
+
+State = Literal["ok", "failed", "paused"]
+"""Of storage: it took the last attempt; it did not, or has not yet; an operator must act."""
 
 log = structlog.get_logger()
 
 
 class AbandonedError(Exception):
     """The service stops, and storage has not taken the rows."""
+
+
+class TooLargeError(Exception):
+    """Storage has not the memory for so many rows at once."""
 
 
 class Writes(Protocol):
@@ -52,19 +74,31 @@ class Persister:
         dead_letters: SetsAside,
         failed: Callable[[StorageError], None],
         retry_waits_s: tuple[float, float] = RETRY_WAITS_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """failed: called for every failed attempt."""
+        """failed: called for every failed attempt; clock: monotonic, in seconds."""
         self._writer = writer
         self._dead_letters = dead_letters
         self._failed = failed
         self._retry_waits_s = retry_waits_s
-        self._healthy = True
+        self._clock = clock
+        self._state: State = "ok"
+        self._attempt_began_s: float | None = None
+        self._recoveries = 0
         self._abandon = threading.Event()
 
     @property
-    def healthy(self) -> bool:
-        """Whether storage took the last attempt."""
-        return self._healthy
+    def state(self) -> State:
+        """How storage took the last attempt; "failed" while one takes longer than STALLED_S."""
+        began_s = self._attempt_began_s
+        if self._state == "ok" and began_s is not None and self._clock() - began_s > STALLED_S:
+            return "failed"
+        return self._state
+
+    @property
+    def recoveries(self) -> int:
+        """How often storage has worked again after it did not."""
+        return self._recoveries
 
     def abandon(self) -> None:
         """End whatever is still being tried."""
@@ -86,12 +120,18 @@ class Persister:
         pieces = [(rows, token)]
         while pieces:
             piece, piece_token = pieces.pop()
+            refusal: PermanentError | None = None
             try:
-                self._until_it_works(lambda: self._writer.write(piece, token=piece_token))  # noqa: B023
+                self._until_it_works(
+                    lambda: self._writer.write(piece, token=piece_token),  # noqa: B023
+                    can_halve=piece.num_rows >= HALVED_ROWS_MIN,
+                )
                 continue
+            except TooLargeError:
+                log.warning("storage lacks memory for a flush: halving it", rows=piece.num_rows)
             except PermanentError as error:
                 refusal = error
-            if piece.num_rows > 1 and set_aside < SINGLES_MAX:
+            if refusal is None or (piece.num_rows > 1 and set_aside < SINGLES_MAX):
                 middle = piece.num_rows // 2
                 # The same halves have the same tokens when it is all done again after a crash.
                 pieces += [
@@ -115,21 +155,23 @@ class Persister:
         except PermanentError as error:  # there are no rows yet whose fault it could be
             raise PausedError(str(error), error.code) from error
 
-    def _until_it_works(self, attempt: Callable[[], None]) -> None:
-        """Raises PermanentError at once, AbandonedError at a stop."""
+    def _until_it_works(self, attempt: Callable[[], None], *, can_halve: bool = False) -> None:
+        """Raises PermanentError at once, AbandonedError at a stop, TooLargeError if can_halve."""
         try:
             for retry in tenacity.Retrying(
-                retry=tenacity.retry_if_not_exception_type(PermanentError),
+                retry=tenacity.retry_if_not_exception_type((PermanentError, TooLargeError)),
                 wait=self._wait_s,
                 sleep=tenacity.sleep_using_event(self._abandon),
                 stop=tenacity.stop_when_event_set(self._abandon),
             ):
                 with retry:
-                    self._try(attempt)
+                    last = retry.retry_state.attempt_number >= OUT_OF_MEMORY_ATTEMPTS
+                    self._try(attempt, can_halve=can_halve and last)
         except tenacity.RetryError as error:
             raise AbandonedError from error
-        if not self._healthy:
-            self._healthy = True
+        if self._state != "ok":
+            self._state = "ok"
+            self._recoveries += 1
             log.info("storage takes rows again")
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
@@ -143,7 +185,8 @@ class Persister:
             return max(backoff(state), min(longest_s, TOO_MANY_PARTS_WAITS * first_s))
         return backoff(state)
 
-    def _try(self, attempt: Callable[[], None]) -> None:
+    def _try(self, attempt: Callable[[], None], *, can_halve: bool) -> None:
+        self._attempt_began_s = self._clock()
         try:
             attempt()
         except PermanentError as error:
@@ -151,15 +194,20 @@ class Persister:
             raise
         except StorageError as error:
             self._note(error)
+            if can_halve and error.code == OUT_OF_MEMORY:
+                raise TooLargeError from error
             raise
         except Exception as error:  # a bug, or a disk; the flusher must outlive it
             self._note(TransientError(f"{type(error).__name__}: {error}"))
             raise
+        finally:
+            self._attempt_began_s = None
 
     def _note(self, error: StorageError) -> None:
         self._failed(error)
-        if self._healthy:  # one line for each change of state, not for each attempt
-            self._healthy = False
+        state: State = "paused" if error.error_class == "paused" else "failed"
+        if self._state != state:  # one line for each change of state, not for each attempt
+            self._state = state
             log.error(
                 "storage does not take rows: keeping them and trying again",
                 error=str(error),
