@@ -28,12 +28,13 @@ from ingest.lifespan import Lifespan
 from ingest.openapi import openapi_document
 from ingest.parse import EVENT, JSON_TYPES, LINES, LIST, NDJSON_TYPE, Parser
 from ingest.peers import Peers
-from ingest.pipeline import Pipeline, build_pipeline, open_client
+from ingest.pipeline import Pipeline, build_pipeline, open_reading_client
+from ingest.recovery import replay_retained
 from ingest.resources import Acks, BatchResource, EventResource
 from ingest.restore import restore
 from ingest.routes import Joined, build_routes
 from ingest.settings import Settings
-from ingest.warmup import Warmup
+from ingest.storage_watch import StorageWatch
 from metrics_api import errors as query_errors
 from metrics_api.answers import Answers
 from metrics_api.cache import Cache, MemoryCache
@@ -44,6 +45,7 @@ from metrics_api.questions import question_resources
 from metrics_api.resources import QueryParts
 from metrics_api.scrape import ScrapeResource
 from storage.client import embedded_dsn
+from storage.placement import Placement
 from storage.reader import Reader
 
 
@@ -74,7 +76,7 @@ def create_app(
         )
     )
     reader = Reader(
-        lambda: open_client(settings),
+        lambda: open_reading_client(settings),
         clients=settings.query.concurrency,
         timeout_s=settings.query.seconds,
         waiting_max=settings.query.waiting,
@@ -107,12 +109,18 @@ def create_app(
     freshness = ServiceFreshness(local=local, peers=peers)
     query_parts = _query_parts(settings, registry, reader, freshness, clock)
     questions = question_resources(query_parts, schema=TABLE_SCHEMA, restore=restore)
-    warmup = Warmup(
+
+    async def mend() -> int:
+        if pipeline.wal is None:
+            return 0
+        return await replay_retained(pipeline.wal, ring=pipeline.ring, ledger=ledger)
+
+    watch = StorageWatch(
         reader=reader,
+        flusher=pipeline.flusher,
         dedup=pipeline.dedup,
-        wal=pipeline.wal,
-        ring=pipeline.ring,
-        ledger=ledger,
+        mend=mend,
+        placement=Placement(settings.clickhouse_cluster),
         recent_s=settings.dedup.warm_seconds,
         ids_max=settings.dedup.ids,
     )
@@ -123,7 +131,7 @@ def create_app(
         reader=reader,
         peers=peers,
         adopter=pipeline.adopter,
-        warmup=warmup,
+        watch=watch,
         close_cache=query_parts.answers.close,
         shutdown_s=settings.shutdown_seconds,
         undrained=undrained,
@@ -148,10 +156,10 @@ def create_app(
     }
     events = EventResource(parser, pipeline.ingestor, acks, count, gatherers)
     batches = BatchResource(parser, pipeline.ingestor, acks, count, gatherers)
-    checks = {
-        "storage": lambda: pipeline.flusher.healthy,
-        "log": lambda: pipeline.journal.healthy,
-        "accepting": lambda: lifespan.open,
+    checks: dict[str, Callable[[], str]] = {
+        "storage": lambda: pipeline.flusher.state,
+        "log": lambda: "ok" if pipeline.journal.healthy else "failed",
+        "accepting": lambda: "ok" if lifespan.open else "failed",
     }
     request_instruments = RequestInstruments(registry)
     fill = FillHeader(_limits_in_use(settings, pipeline), clock.monotonic_s)

@@ -12,8 +12,11 @@ from rich.progress import Progress
 
 from ingest import cli_dead_letters, cli_keys
 from ingest.cli_bench import bench
+from ingest.cli_migrate import migrate
 from ingest.cli_parts import ConfigOption, DataDirOption, UrlOption, fail
 from ingest.settings import SettingsError, load_settings
+
+READ_ALL_TIMEOUT_S = 3600
 
 app = typer.Typer(
     name="event-stream",
@@ -22,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(migrate)
 app.add_typer(cli_dead_letters.app, name="dead-letters")
 app.add_typer(cli_keys.app, name="keys")
 app.command()(bench)
@@ -134,13 +138,16 @@ def doctor(
     from ingest.server import StartError, locked
     from storage.dead_letters import DeadLetters
     from storage.errors import StorageError
+    from storage.placement import Placement
 
     try:
         settings = load_settings(config, data_dir=data_dir, clickhouse_url=clickhouse_url)
         letters = DeadLetters(settings.data_dir, bytes_max=settings.dead_letters.bytes)
         embedded = settings.clickhouse_url is None
         with locked(settings.data_dir) if embedded else nullcontext():
-            report = examine(settings.data_dir, letters, open_client(settings))
+            client = open_client(settings, timeout_s=READ_ALL_TIMEOUT_S)
+            placement = Placement(settings.clickhouse_cluster)
+            report = examine(settings.data_dir, letters, client, placement)
     except (SettingsError, StartError, StorageError) as error:
         fail(error)
     for line in report.facts:

@@ -4,21 +4,24 @@ Reads only. With embedded storage the service must be stopped; with a server it 
 what it is about to store is reported as waiting.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clickhouse_connect.driver.client import Client
 
 from ingest.columns import RECORD_SCHEMA
-from storage.client import storage_errors
 from storage.dead_letters import DeadLetters
-from storage.schema import EVENTS_TABLE
+from storage.inspection import (
+    count_events,
+    damaged_parts,
+    detached_parts,
+    missing_ids,
+    unreadable_replicas,
+)
+from storage.placement import Placement
 from storage.wal import SUFFIX
 from storage.wal_segment import DamagedError, Record, SegmentReader
 from storage.wal_state import QUARANTINE, WalState
-
-IDS_PER_QUERY = 10_000
 
 
 @dataclass(slots=True)
@@ -31,10 +34,12 @@ class Report:
     faults: list[str] = field(default_factory=list)
 
 
-def examine(data_dir: Path, dead_letters: DeadLetters, client: Client) -> Report:
+def examine(
+    data_dir: Path, dead_letters: DeadLetters, client: Client, placement: Placement
+) -> Report:
     """Raises StorageError when the table can't be read."""
     report = Report()
-    _examine_table(report, client)
+    _examine_table(report, client, placement)
     for directory in sorted((data_dir / "wal").glob("*/")):
         _examine_log(report, directory, client)
     letters = list(dead_letters)
@@ -46,24 +51,13 @@ def examine(data_dir: Path, dead_letters: DeadLetters, client: Client) -> Report
     return report
 
 
-def _examine_table(report: Report, client: Client) -> None:
-    with storage_errors():
-        [(rows, ids)] = client.query(
-            f"SELECT count(), uniqExact(id) FROM {EVENTS_TABLE} FINAL"
-        ).result_rows
-        detached = client.query(
-            "SELECT name, reason FROM system.detached_parts"
-            " WHERE database = currentDatabase() AND table = {table:String} AND reason != ''",
-            parameters={"table": EVENTS_TABLE},
-        ).result_rows
-        checks = client.query(
-            f"CHECK TABLE {EVENTS_TABLE}", settings={"check_query_single_value_result": 0}
-        ).result_rows
-    report.facts.append(f"{rows} events in the table, {ids} different ids")
-    report.faults += [f"part {name} is detached: {reason}" for name, reason in detached]
-    for part in checks:  # (name, whether it is sound, message); of an empty table there is one word
-        if len(part) == 3 and not int(part[1]):
-            report.faults.append(f"part {part[0]} is damaged: {part[2]}")
+def _examine_table(report: Report, client: Client, placement: Placement) -> None:
+    events, ids = count_events(client)
+    report.facts.append(f"{events} events in the table, {ids} different ids")
+    report.faults += detached_parts(client, placement)
+    report.faults += damaged_parts(client, placement)
+    if placement.cluster:
+        report.faults += unreadable_replicas(client, placement)
 
 
 def _examine_log(report: Report, directory: Path, client: Client) -> None:
@@ -85,20 +79,9 @@ def _examine_log(report: Report, directory: Path, client: Client) -> None:
     quarantined = len(list((directory / QUARANTINE).glob("*")))
     if quarantined:
         report.faults.append(f"log {directory.name}: {quarantined} damaged parts were set aside")
-    missing = sum(len(ids) for ids in _missing(waiting, client))
+    missing = sum(len(ids) for ids in missing_ids(client, waiting))
     report.facts.append(
         f"log {directory.name}: {len(waiting)} events after the checkpoint,"
         f" {len(waiting) - missing} of them in the table"
     )
     report.waiting += missing
-
-
-def _missing(ids: list[str], client: Client) -> Iterator[set[str]]:
-    for first in range(0, len(ids), IDS_PER_QUERY):
-        some = ids[first : first + IDS_PER_QUERY]
-        with storage_errors():
-            rows = client.query(
-                f"SELECT DISTINCT id FROM {EVENTS_TABLE} WHERE id IN {{ids:Array(String)}}",
-                parameters={"ids": some},
-            ).result_rows
-        yield set(some) - {event_id for (event_id,) in rows}

@@ -21,7 +21,7 @@ from ingest.ingestor import Ingestor
 from ingest.journal import Journal
 from ingest.peers import Peers
 from ingest.recovery import Adopter
-from ingest.warmup import Warmup
+from ingest.storage_watch import StorageWatch
 from storage.reader import Reader
 
 OPEN_WAIT_S = 2.0
@@ -48,7 +48,7 @@ class Lifespan:
         reader: Reader,
         peers: Peers,
         adopter: Adopter | None,
-        warmup: Warmup,
+        watch: StorageWatch,
         close_cache: Callable[[], Awaitable[None]],
         shutdown_s: float,
         undrained: Callable[[], None],
@@ -57,7 +57,7 @@ class Lifespan:
         undrained: called at the end when that did not suffice."""
         self._journal = journal
         self._adopter = adopter
-        self._warmup = warmup
+        self._watch = watch
         self._close_cache = close_cache
         self._ingestor = ingestor
         self._flusher = flusher
@@ -79,10 +79,11 @@ class Lifespan:
         await self._peers.start()
         loop = asyncio.get_running_loop()
         if await loop.run_in_executor(None, self._flusher.wait_open, OPEN_WAIT_S):
-            await self._warmup.run()
+            await self._watch.begin()
         else:
             log.warning("started without storage: events are kept until it answers")
         self._tasks.append(asyncio.create_task(self._watch_parent()))
+        self._tasks.append(asyncio.create_task(self._watch.run()))
         if self._adopter is not None:
             self._tasks.append(asyncio.create_task(self._keep_adopting(self._adopter)))
         loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)

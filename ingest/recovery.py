@@ -85,9 +85,13 @@ async def replay_retained(wal: Wal, *, ring: RingBuffer, ledger: Ledger) -> int:
     rows = 0
     for _, batch in _read(wal, wal.retained(), ledger):
         ledger.receive(batch.num_rows)
+        # Requests that come meanwhile need room as well.
+        while ring.is_half_full():
+            await asyncio.sleep(BUFFER_WAIT_S)
         # Without its place in the log: under the token of that, storage would drop it as known.
         while ring.append(batch, received_us=_oldest_us(batch)) is None:
             await asyncio.sleep(BUFFER_WAIT_S)
+        await asyncio.sleep(0)  # others have their turn
         rows += batch.num_rows
     return rows
 

@@ -66,6 +66,14 @@ class RingBuffer:
         """Whether `count` more record batches have a slot."""
         return self._appended - self._released + count <= len(self._slots)
 
+    def is_half_full(self) -> bool:
+        """Whether half of the slots, the rows or the bytes are taken."""
+        return (
+            2 * (self._appended - self._released) >= len(self._slots)
+            or 2 * self._rows_held >= self._rows_max
+            or 2 * self._bytes_held >= self._bytes_max
+        )
+
     def append(
         self,
         batch: pa.RecordBatch,

@@ -150,9 +150,13 @@ class Wal:
 
     def retained(self) -> Iterator[Location]:
         """What is stored and still here, in order. What can't be read is left out."""
-        for path in self.segments.retained():
-            for part in SegmentReader(path, self._schema).scan():
-                if isinstance(part, Record):
+        for path in self.segments.paths():
+            try:
+                reader = SegmentReader(path, self._schema)
+            except (DamagedError, FileNotFoundError):
+                continue  # its time to be retained has ended meanwhile
+            for part in reader.scan():
+                if isinstance(part, Record) and part.sequence < self._checkpoint:
                     yield Location(path, part)
 
     def checkpoint(self, sequence: int) -> None:

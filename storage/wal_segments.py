@@ -58,10 +58,10 @@ class Segments:
         with self._guard:
             return sum(segment.bytes for segment in self._segments)
 
-    def retained(self) -> list[Path]:
+    def paths(self) -> list[Path]:
         """Oldest first."""
         with self._guard:
-            return [s.path for s in self._segments if s.stored_s is not None]
+            return [segment.path for segment in self._segments]
 
     def stored_before(self, sequence: int, *, written_to: Segment | None) -> None:
         """Everything before `sequence` is stored: delete what need not be retained.
