@@ -39,10 +39,20 @@ class QueryUnavailableError(QueryError):
         self.cause = cause
 
 
+class QueryRefusedError(QueryError):
+    """Storage refuses the query until an operator acts; asking again does not help."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Storage refuses this query: its operator must act, the service's log says how"
+        )
+
+
 STATUSES: Mapping[type[Exception], int] = {
     ParameterError: 400,
     QueryTooLargeError: 400,
     QueryBusyError: 429,
     QueryTimeoutError: 503,
     QueryUnavailableError: 503,
+    QueryRefusedError: 503,
 }

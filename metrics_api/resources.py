@@ -12,6 +12,7 @@ from metrics_api.answers import Answers
 from metrics_api.cache import Reply
 from metrics_api.errors import (
     QueryBusyError,
+    QueryRefusedError,
     QueryTimeoutError,
     QueryTooLargeError,
     QueryUnavailableError,
@@ -24,7 +25,14 @@ from metrics_api.query_string import Parameters
 from metrics_api.question import Plan, Question, Rows
 from metrics_api.statement import Statement
 from metrics_api.times import printed_ms
-from storage.errors import LIMIT_CODES, RESULT_LIMIT, TIMEOUT_CODES, BusyError, StorageError
+from storage.errors import (
+    LIMIT_CODES,
+    RESULT_LIMIT,
+    TIMEOUT_CODES,
+    BusyError,
+    PausedError,
+    StorageError,
+)
 from storage.reader import Reader
 
 log = structlog.get_logger()
@@ -52,6 +60,7 @@ class QuestionResource:
         self._name = name
         self._question = question
         self._parts = parts
+        self._refusals: set[int | None] = set()
 
     async def on_get(self, req: Request, resp: Response) -> None:
         parts, media_type = self._parts, preferred_type(req)
@@ -95,7 +104,7 @@ class QuestionResource:
 
     async def _rows(self, statement: Statement) -> Rows:
         try:
-            return await self._parts.reader.query(statement.sql, statement.parameters)
+            rows = await self._parts.reader.query(statement.sql, statement.parameters)
         except BusyError as error:
             raise QueryBusyError("Too many queries are waiting: retry later") from error
         except StorageError as error:
@@ -107,5 +116,12 @@ class QuestionResource:
                 raise QueryTimeoutError(
                     "The query takes too long or too much memory: ask for a shorter range"
                 ) from error
+            if isinstance(error, PausedError):
+                if error.code not in self._refusals:  # one line for each reason
+                    self._refusals.add(error.code)
+                    log.error("storage refuses queries", error=str(error), code=error.code)
+                raise QueryRefusedError from error
             log.error("query failed", error=str(error), code=error.code)
             raise QueryUnavailableError(error) from error
+        self._refusals.clear()
+        return rows
