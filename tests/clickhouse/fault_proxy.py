@@ -1,4 +1,4 @@
-"""A proxy before a real server that makes inserts fail in a way of the test's choice."""
+"""A proxy before a real server that makes inserts fail in the way that a test sets."""
 
 import re
 

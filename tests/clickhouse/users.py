@@ -50,16 +50,17 @@ def users_xml(*users: str) -> str:
     return f"<clickhouse>{_PROFILES}{_QUOTAS}<users>{everyone}</users></clickhouse>"
 
 
-READ_AND_INSERT = ("GRANT SELECT, INSERT ON one.*",)
-
 DEFAULT_USERS = users_xml(
     user("app"),
     user("special", SPECIAL_PASSWORD),
     user("viewer", profile="readonly"),
-    user("inserter", grants=READ_AND_INSERT),
+    user("inserter", grants=("GRANT SELECT, INSERT ON one.*",)),
     user("small", profile="small"),
     user("constrained", profile="constrained"),
     user("limited", quota="tiny"),
     user("elsewhere", address="10.1.2.3"),
 )
-"""`app` has all rights, `inserter` two in the database `one`. All but `special` have PASSWORD."""
+"""`app` has all rights. `inserter` may only read and insert in the database `one`.
+
+The password is PASSWORD, except that of `special`.
+"""
