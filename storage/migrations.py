@@ -104,13 +104,16 @@ def _missing_steps(
     )
     changes = []
     if MIGRATIONS_TABLE in found.missing:
-        changes.append(Change(f"create {MIGRATIONS_TABLE}", ledger))
+        # Servers that came to the cluster later must not keep the others from working.
+        on_new = MIGRATIONS_TABLE not in found.missing_here
+        changes.append(Change(f"create {MIGRATIONS_TABLE}", ledger, for_operator=on_new))
     for step in steps(schema, placement=placement, sharding=sharding):
         if step.version not in found.applied or found.missing_here:
             statements = step.statements + step.once
             changes.append(Change(f"{step.version} {step.name}", statements, step.version))
-        elif found.missing:  # a server that came to the cluster later
-            changes.append(Change(f"{step.version} {step.name}, on new servers", step.statements))
+        elif found.missing:
+            name = f"{step.version} {step.name}, on new servers"
+            changes.append(Change(name, step.statements, for_operator=True))
     return changes
 
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from tests.clickhouse.relay import Exchange, Relay, Request
 from tests.clickhouse.server import HOST, ClickHouse
-from tests.clickhouse.users import PASSWORD
+from tests.clickhouse.users import DEFAULT_USERS, PASSWORD
 
 CLUSTER = "analytics"
 _CHANGE = re.compile(r"\s*(CREATE|ALTER|DROP|TRUNCATE|RENAME|EXCHANGE)\s", re.IGNORECASE)
@@ -62,12 +62,26 @@ def _with_statement(request: Request, statement: str) -> Request:
 
 
 class Cluster:
-    """Shards of one server each; `servers` are ClickHouse objects in their order."""
+    """`servers` are ClickHouse objects in the order of the shards, and of their replicas.
 
-    def __init__(self, directory: Path, *, shards: int = 2, database: str = "events") -> None:
+    Replicas of a shard do not copy from one another: what one of them has tells who was written to.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        shards: int = 2,
+        replicas: int = 1,
+        database: str = "events",
+        users_xml: str = DEFAULT_USERS,
+    ) -> None:
+        """replicas: of each shard."""
         self._directory = directory
+        self._replicas = replicas
+        self._users_xml = users_xml
         self.database = database
-        self.servers = [self._new_server(number) for number in range(1, shards + 1)]
+        self.servers = [self._new_server(number) for number in range(1, shards * replicas + 1)]
         self.proxy = OnClusterProxy(self.servers)
 
     @property
@@ -97,19 +111,26 @@ class Cluster:
         return [server.sql(statement, database=self.database, **options) for server in self.servers]
 
     def _new_server(self, number: int) -> ClickHouse:
-        return ClickHouse(data_dir=self._directory / f"shard-{number}")
+        data_dir = self._directory / f"server-{number}"
+        return ClickHouse(data_dir=data_dir, users_xml=self._users_xml)
 
     def _configure(self) -> None:
-        shards = "".join(
-            "<shard><internal_replication>true</internal_replication><replica>"
-            f"<host>{HOST}</host><port>{server.tcp_port}</port>"
-            f"<user>app</user><password>{PASSWORD}</password></replica></shard>"
+        replicas = [
+            f"<replica><host>{HOST}</host><port>{server.tcp_port}</port>"
+            f"<user>app</user><password>{PASSWORD}</password></replica>"
             for server in self.servers
+        ]
+        shards = "".join(
+            "<shard><internal_replication>true</internal_replication>"
+            + "".join(replicas[first : first + self._replicas])
+            + "</shard>"
+            for first in range(0, len(replicas), self._replicas)
         )
-        for number, server in enumerate(self.servers, 1):
+        for index, server in enumerate(self.servers):
+            shard, replica = divmod(index, self._replicas)
             server.more_xml = (
                 f"<remote_servers><{CLUSTER}>{shards}</{CLUSTER}></remote_servers>"
-                f"<macros><shard>{number:02}</shard><replica>r1</replica></macros>"
+                f"<macros><shard>{shard + 1:02}</shard><replica>r{replica + 1}</replica></macros>"
             )
 
 

@@ -11,11 +11,7 @@ from storage.schema import add_column_ddl
 
 CLUSTER = Placement("analytics")
 STATEMENTS = [
-    *(
-        s
-        for step in steps(TABLE_SCHEMA, placement=CLUSTER)
-        for s in step.statements
-    ),
+    *(s for step in steps(TABLE_SCHEMA, placement=CLUSTER) for s in step.statements),
     *add_column_ddl("mood", "String", CLUSTER),
 ]
 
@@ -36,8 +32,8 @@ def test_everything_is_made_on_the_whole_cluster_and_replicated() -> None:
 
 def test_copies_of_an_event_meet_on_one_shard() -> None:
     [distributed] = [s for s in STATEMENTS if s.startswith("CREATE TABLE IF NOT EXISTS events ON")]
-    assert distributed.endswith(
-        "ENGINE = Distributed('analytics', currentDatabase(), 'events_local', cityHash64(id))"
+    assert "Distributed('analytics', currentDatabase(), 'events_local', cityHash64(id) % 1)" in (
+        distributed
     )
 
 

@@ -95,7 +95,7 @@ def test_what_storage_does_not_take_stays_in_the_buffer() -> None:
     waiting = flusher.flush()
     with pytest.raises(concurrent.futures.TimeoutError):
         waiting.result(0.05)
-    assert not flusher.healthy
+    assert flusher.state == "failed"
     flusher.close()
     assert not flusher.join(0.05)
     assert parts.ring.fill().rows == 10
@@ -109,7 +109,7 @@ def test_storage_that_is_not_there_at_the_start_is_opened_when_it_comes() -> Non
     flusher.start()
     buffer(parts, 10)
     assert not flusher.wait_open(0.05)
-    assert not flusher.healthy
+    assert flusher.state == "failed"
     writer.down = None
     assert flusher.wait_open(10)
     flusher.close()

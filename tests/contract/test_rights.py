@@ -1,0 +1,173 @@
+"""Least rights: the GRANTs in docs/operations.md suffice, and less is told from what is missing."""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.columns import TABLE_SCHEMA
+from storage.client import connect
+from storage.errors import PausedError
+from storage.inspection import (
+    broken_parts_query,
+    count_events,
+    damaged_parts,
+    detached_parts,
+    unreadable_replicas,
+)
+from storage.interruption import READ_ONLY
+from storage.migrations import apply, migrate, pending
+from storage.placement import Placement
+from storage.reader import Reader
+from storage.schema import EVENTS_TABLE
+from storage.writer import Writer
+from tests.clickhouse.on_cluster import CLUSTER, Cluster
+from tests.clickhouse.users import user, users_xml
+from tests.contract.test_storage import event, table
+
+DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
+DATABASE = "analytics"
+SINGLE, SHARDED = Placement(), Placement(CLUSTER)
+UrlOf = Callable[[str], str]
+
+
+def documented_grants() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The GRANTs of each user: for one server, and for a cluster, which needs both."""
+    blocks = re.findall(r"```sql\n(.*?)```", DOCS.read_text(), re.S)
+    found: list[dict[str, list[str]]] = []
+    for block in blocks:
+        grants: dict[str, list[str]] = {}
+        for grant, users in re.findall(r"(GRANT .*) TO (.*);", block):
+            for name in users.split(", "):
+                grants.setdefault(name, []).append(grant)
+        found.append(grants)
+    single, more = found
+    return single, {name: single[name] + more[name] for name in single}
+
+
+@pytest.fixture(scope="module", params=["one server", "cluster"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
+    tuple[Cluster, Placement]
+]:  # fmt: skip
+    """Servers with the documented users, without tables."""
+    is_cluster = request.param == "cluster"
+    grants = documented_grants()[is_cluster]
+    users = users_xml(
+        user("app"),
+        *(user(name, grants=tuple(of_user)) for name, of_user in grants.items()),
+        user("doctor", grants=(*grants["stream"], f"GRANT CHECK ON {DATABASE}.*")),
+        user("blind", grants=tuple(g for g in grants["stream"] if "detached" not in g)),
+    )
+    made = Cluster(tmp_path_factory.mktemp("place"), database=DATABASE, users_xml=users)
+    with made.proxy:
+        made.start()
+        yield made, SHARDED if is_cluster else SINGLE
+    for server in made.servers:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def url_of(place: tuple[Cluster, Placement]) -> UrlOf:
+    """The URL for a user."""
+    cluster, _ = place
+    return lambda name: cluster.proxy.through(cluster.servers[0].url(DATABASE, user=name))
+
+
+def test_a_user_who_may_not_create_is_told_to_let_an_admin_migrate(
+    place: tuple[Cluster, Placement], url_of: UrlOf
+) -> None:
+    cluster, placement = place
+    client = connect(url_of("stream"), settings=placement.settings)
+    with pytest.raises(PausedError, match="run event-stream migrate as one who may CREATE"):
+        migrate(client, TABLE_SCHEMA, placement=placement)
+    assert cluster.servers[0].sql("SHOW TABLES", database=DATABASE) == ""
+
+
+def test_an_admin_migrates_and_the_service_reads_and_inserts(
+    place: tuple[Cluster, Placement], url_of: UrlOf
+) -> None:
+    _, placement = place
+    admin = connect(url_of("stream_admin"), settings=placement.settings)
+    assert migrate(admin, TABLE_SCHEMA, placement=placement)
+    client = connect(url_of("stream"), settings=placement.settings)
+    assert migrate(client, TABLE_SCHEMA, placement=placement) == []
+    writer = Writer(lambda: client, EVENTS_TABLE)
+    writer.write(table([event(id=str(n), user_id="u") for n in range(100)]), token="rows")
+    assert count_events(client) == (100, 100)
+    rollup = "SELECT toUInt64(uniqCombined64Merge(13)(events)) FROM events_daily"
+    assert client.command(rollup) == 100
+    sql, parameters = broken_parts_query(placement)
+    reader = Reader(
+        lambda: connect(url_of("stream"), settings={**placement.settings, **READ_ONLY}),
+        clients=1,
+        timeout_s=10,
+    )
+    assert asyncio.run(reader.query(sql, parameters, skip_unavailable_shards=1)) == []
+    assert len(asyncio.run(reader.recent_ids(seconds=10**9, limit=1000))) == 100
+    reader.close()
+
+
+def test_a_column_that_is_new_is_added_by_the_admin_alone(
+    place: tuple[Cluster, Placement], url_of: UrlOf
+) -> None:
+    import pyarrow as pa
+
+    cluster, placement = place
+    wider = TABLE_SCHEMA.append(pa.field("mood", pa.string()))
+    client = connect(url_of("stream"), settings=placement.settings)
+    with pytest.raises(PausedError, match="event-stream migrate"):
+        migrate(client, wider, placement=placement)
+    admin = connect(url_of("stream_admin"), settings=placement.settings)
+    assert migrate(admin, wider, placement=placement) == ["column mood"]
+    assert migrate(client, wider, placement=placement) == []
+    for name in placement.tables(EVENTS_TABLE):
+        servers = cluster.servers if placement.cluster else cluster.servers[:1]
+        for server in servers:
+            server.sql(f"ALTER TABLE {name} DROP COLUMN mood", database=DATABASE)
+
+
+def test_the_doctor_needs_the_right_to_check(
+    place: tuple[Cluster, Placement], url_of: UrlOf
+) -> None:
+    _, placement = place
+    client = connect(url_of("doctor"), settings=placement.settings)
+    assert detached_parts(client, placement) == damaged_parts(client, placement) == []
+    if placement.cluster:
+        assert unreadable_replicas(client, placement) == []
+    with pytest.raises(PausedError, match="CHECK"):
+        damaged_parts(connect(url_of("stream"), settings=placement.settings), placement)
+
+
+def test_without_a_right_only_what_needs_it_is_missing(
+    place: tuple[Cluster, Placement], url_of: UrlOf
+) -> None:
+    _, placement = place
+    reader = Reader(
+        lambda: connect(url_of("blind"), settings={**placement.settings, **READ_ONLY}),
+        clients=1,
+        timeout_s=10,
+    )
+    sql, parameters = broken_parts_query(placement)
+    with pytest.raises(PausedError, match=r"system\.detached_parts"):
+        asyncio.run(reader.query(sql, parameters))
+    assert len(asyncio.run(reader.recent_ids(seconds=10**9, limit=1000))) == 100
+    reader.close()
+
+
+@pytest.mark.parametrize("place", ["cluster"], indirect=True, scope="module")
+def test_a_shard_that_is_added_does_not_stop_the_service_and_is_used_after_a_migration(
+    place: tuple[Cluster, Placement], url_of: UrlOf
+) -> None:
+    cluster, placement = place
+    added = cluster.add_shard()
+    assert added.sql("SHOW TABLES", database=DATABASE) == ""
+    stream = connect(url_of("stream"), settings=placement.settings)
+    assert migrate(stream, TABLE_SCHEMA, placement=placement) == []  # left to an operator
+    writer = Writer(lambda: stream, EVENTS_TABLE)
+    writer.write(table([event(id=str(n), user_id="u") for n in range(100)]), token="again")
+    admin = connect(url_of("stream_admin"), settings=placement.settings)
+    apply(admin, pending(admin, TABLE_SCHEMA, placement=placement))
+    assert pending(admin, TABLE_SCHEMA, placement=placement) == []
+    assert count_events(stream) == (100, 100)
