@@ -18,7 +18,7 @@ from storage.inspection import broken_parts_query
 from storage.placement import Placement
 from storage.reader import Reader
 
-CHECK_EVERY_S = 30.0
+CHECK_EVERY_S = 15.0
 LOOK_EVERY_S = 0.5
 
 log = structlog.get_logger()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import orjson
@@ -29,12 +29,22 @@ RSS_BYTES_MAX = 1_200_000_000
 class Load:
     """Threads that send events with ids of their own until told to stop.
 
-    repeats: up to how often a request is sent again although it was answered.
+    repeats: up to how often a request is sent again although it was answered; sizes: how many
+    events a request has, each as likely as any other.
     """
 
-    def __init__(self, service: Service, *, seed: int, threads: int = 4, repeats: int = 1) -> None:
+    def __init__(
+        self,
+        service: Service,
+        *,
+        seed: int,
+        threads: int = 4,
+        repeats: int = 1,
+        sizes: Sequence[int] = (1, 1, 1, 1, 1, 5, 5, 50, 50, 300),
+    ) -> None:
         self._service = service
         self._repeats = repeats
+        self._sizes = sizes
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self.sent: set[str] = set()
@@ -64,7 +74,7 @@ class Load:
     def _run(self, prefix: str, rng: random.Random) -> None:
         number = 0
         while not self._stop.is_set():
-            size = rng.choice((1, 1, 1, 1, 1, 5, 5, 50, 50, 300))
+            size = rng.choice(self._sizes)
             ids = [f"{prefix}-{number + index}" for index in range(size)]
             number += size
             with self._lock:
