@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from ingest.cli_parts import ConfigOption, DataDirOption, UrlOption, fail
 from ingest.settings import Settings, SettingsError, load_settings
@@ -16,6 +14,8 @@ from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from storage.dead_letters import DeadLetter
+
+REASON_CHARACTERS = 80
 
 app = typer.Typer(
     help="Rows that ClickHouse refused for good: list, show, replay, discard.",
@@ -28,19 +28,22 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 
 @app.command("list")
 def list_(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
-    """One line for each dead letter."""
-    table = Table("name", "refused at", "rows", "bytes", "code", "reason")
+    """One line for each dead letter; `show` has the whole reason."""
+    print(f"{'name':<29} {'refused at':<19} {'rows':>7} {'bytes':>9} code reason")
     for letter in _letters(_settings(config, data_dir), None):
         code = "" if letter.code is None else str(letter.code)
-        at = f"{letter.at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(letter.name, at, str(letter.rows), str(letter.bytes), code, letter.reason)
-    Console().print(table)
+        reason = letter.reason[:REASON_CHARACTERS]
+        print(
+            f"{letter.name} {letter.at:%Y-%m-%d %H:%M:%S} {letter.rows:>7} {letter.bytes:>9}"
+            f" {code:>4} {reason}{'…' if reason != letter.reason else ''}"
+        )
 
 
 @app.command()
 def show(names: Names = None, config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
-    """The rows, one JSON object a line."""
+    """The rows, one JSON object a line; on standard error the reason why they were refused."""
     for letter in _letters(_settings(config, data_dir), names):
+        typer.echo(f"{letter.name}: {letter.reason}", err=True)
         for row in letter.read().to_pylist():
             present = {name: value for name, value in row.items() if value not in (None, "", [])}
             print(json.dumps(present, default=str, ensure_ascii=False))

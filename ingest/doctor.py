@@ -11,6 +11,7 @@ from clickhouse_connect.driver.client import Client
 
 from ingest.columns import RECORD_SCHEMA
 from storage.dead_letters import DeadLetters
+from storage.errors import NOT_THERE_CODES, StorageError
 from storage.inspection import (
     count_events,
     damaged_parts,
@@ -52,8 +53,13 @@ def examine(
 
 
 def _examine_table(report: Report, client: Client, placement: Placement) -> None:
-    events, ids = count_events(client)
-    report.facts.append(f"{events} events in the table, {ids} different ids")
+    try:
+        events, ids = count_events(client)
+        report.facts.append(f"{events} events in the table, {ids} different ids")
+    except StorageError as error:
+        if error.code is None or error.error_class == "paused" or error.code in NOT_THERE_CODES:
+            raise
+        report.faults.append(f"the table can't be read: {error}")
     report.faults += detached_parts(client, placement)
     report.faults += damaged_parts(client, placement)
     if placement.cluster:

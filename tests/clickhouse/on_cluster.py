@@ -90,7 +90,7 @@ class Cluster:
         return self.proxy.through(self.servers[0].url(self.database))
 
     def start(self) -> None:
-        self._configure()
+        self.configure()
         for server in self.servers:
             server.start()
             server.create_database(self.database)
@@ -99,7 +99,7 @@ class Cluster:
         """Start one more server, with an empty database, and restart the others to know it."""
         server = self._new_server(len(self.servers) + 1)
         self.servers.append(server)
-        self._configure()
+        self.configure()
         for other in self.servers[:-1]:
             other.restart()
         server.start()
@@ -114,7 +114,8 @@ class Cluster:
         data_dir = self._directory / f"server-{number}"
         return ClickHouse(data_dir=data_dir, users_xml=self._users_xml)
 
-    def _configure(self) -> None:
+    def configure(self) -> None:
+        """Make each server know all of `servers`, from its next start on."""
         replicas = [
             f"<replica><host>{HOST}</host><port>{server.tcp_port}</port>"
             f"<user>app</user><password>{PASSWORD}</password></replica>"

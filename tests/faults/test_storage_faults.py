@@ -122,7 +122,10 @@ def test_a_row_that_storage_refuses_becomes_a_dead_letter_that_can_be_replayed(
         assert result.returncode == 0, result.stderr
         return result.stdout
 
-    assert "469" in run("list")
+    heading, listed = run("list").splitlines()
+    assert heading.startswith("name ")
+    assert " 469 Constraint `sane`" in listed
+    assert len(listed) < 160
     assert '"id": "777"' in run("show")
     assert "would insert 1 rows" in run("replay", "--dry-run", *arguments)
     assert "would be discarded" in run("discard", "--dry-run")
