@@ -59,8 +59,12 @@ class Service:
 
     def start(self, wait_s: float = START_S_MAX) -> None:
         """Start and wait until it is ready. Raises RuntimeError when it does not become so."""
-        self._process = subprocess.Popen(self._command, env=self._environment)
+        self.launch()
         self.wait_ready(wait_s)
+
+    def launch(self) -> None:
+        """Start, whatever becomes of it."""
+        self._process = subprocess.Popen(self._command, env=self._environment)
 
     def wait_ready(self, wait_s: float) -> None:
         """Raises RuntimeError when it ends, or is not ready within `wait_s`."""
@@ -68,13 +72,17 @@ class Service:
         while time.monotonic() < deadline_s:
             if not self.running:
                 raise RuntimeError(f"The service ended with exit code {self.process.returncode}")
-            try:
-                if self.request("GET", "/readyz").status == 200:
-                    return
-            except urllib3.exceptions.HTTPError:
-                pass
+            if self.answers("/readyz"):
+                return
             time.sleep(0.05)
         raise RuntimeError(f"The service was not ready within {wait_s:g} s")
+
+    def answers(self, path: str) -> bool:
+        """Whether a GET is answered with 200."""
+        try:
+            return self.request("GET", path).status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""

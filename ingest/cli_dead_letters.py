@@ -29,7 +29,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 @app.command("list")
 def list_(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """One line for each dead letter; `show` has the whole reason."""
-    print(f"{'name':<29} {'refused at':<19} {'rows':>7} {'bytes':>9} code reason")
+    print(f"{'name':<30} {'refused at':<19} {'rows':>7} {'bytes':>9} code reason")
     for letter in _letters(_settings(config, data_dir), None):
         code = "" if letter.code is None else str(letter.code)
         reason = letter.reason[:REASON_CHARACTERS]
