@@ -2,8 +2,9 @@
 
     uv run python -m bench.throughput
 
-Starts a service on embedded storage, posts generated events in batches and one by one, and waits
-until the last one is queryable. Fails unless every event is counted exactly once.
+Starts a service on embedded storage, or on an empty database of a ClickHouse server, posts
+generated events in batches and one by one, and waits until the last one is queryable. Fails unless
+every event is counted exactly once.
 """
 
 import os
@@ -75,6 +76,9 @@ def main(
     batch_size: Annotated[int, typer.Option(help="Events in a batch")] = 1_000,
     singles: Annotated[int, typer.Option(help="Events sent one by one")] = 50_000,
     ids: Annotated[bool, typer.Option(help="Whether the events have ids of their own")] = True,
+    clickhouse_url: Annotated[
+        str | None, typer.Option(help="A ClickHouse server, with an empty database")
+    ] = None,
 ) -> None:
     """Measure the service and print what it did."""
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
@@ -82,7 +86,11 @@ def main(
     sent: dict[str, int] = {}
     batches = list(in_requests(_counted(islice(source, events), sent), batch_size))
     ones = [post("/events", event, host=HOST) for event in _counted(source, sent)]
-    with tempfile.TemporaryDirectory() as data_dir, running_service(Path(data_dir)) as service:
+    arguments = ("--clickhouse-url", clickhouse_url) if clickhouse_url else ()
+    with (
+        tempfile.TemporaryDirectory() as data_dir,
+        running_service(Path(data_dir), *arguments) as service,
+    ):
         report = _reporter()
         if batches:
             label = f"batches of {batch_size:,}"

@@ -136,6 +136,8 @@ class Lifespan:
             await asyncio.sleep(ADOPT_EVERY_S)
 
     def _on_sigterm(self) -> None:
+        if not self.open:
+            return  # Granian hangs when it is told twice
         # Granian lets requests in flight finish before the shutdown event; a slow one must not
         # use up the time to drain. Its own handler still has SIGINT, which does the same.
         self.close()

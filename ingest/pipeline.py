@@ -80,11 +80,12 @@ def _bring_up_to_date(client: Client, placement: Placement) -> None:
         log.warning("this ClickHouse is newer than those tested", version=client.server_version)
     changes = pending(client, TABLE_SCHEMA, placement=placement)
     apply(client, [change for change in changes if not change.for_operator])
-    for change in changes:
-        if change.for_operator:
-            log.warning("to be done with event-stream migrate", change=change.name)
-        else:
-            log.info("the tables were migrated", change=change.name)
+    left = [change.name for change in changes if change.for_operator]
+    if left:
+        log.warning("to be done with event-stream migrate", changes=left)
+    if len(changes) > len(left):
+        done = [change.name for change in changes if not change.for_operator]
+        log.info("the tables were migrated", changes=done)
 
 
 def open_client(settings: Settings, *, timeout_s: int | None = None) -> Client:

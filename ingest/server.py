@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,6 +33,7 @@ from ingest.settings import Settings
 KILL_MARGIN_S = 2
 """Between the end of the time to drain and the kill of a worker that is still there."""
 EXIT_CODE_WAIT_S = 5
+WAKE_EVERY_S = 0.1
 RELOAD_OVERLAP_S = 5
 """At a reload (SIGHUP), how long an old worker stays for its successor to start."""
 
@@ -87,8 +89,22 @@ class _Server(MPServer):
     would not and was killed."""
 
     all_drained = False
+    _is_stopping = False
+
+    def signal_handler_interrupt(self, *_: object) -> None:
+        if not self.interrupt_signal:
+            self.interrupt_signal = True
+            # Granian's own handler takes a lock that this very thread may hold when a signal comes
+            # twice, as from a terminal or `timeout`; and its loop may clear what is set just now.
+            threading.Thread(target=self._wake, daemon=True).start()
+
+    def _wake(self) -> None:
+        while not self._is_stopping:
+            self.main_loop_interrupt.set()
+            time.sleep(WAKE_EVERY_S)
 
     def _stop_workers(self) -> None:
+        self._is_stopping = True
         for worker in self.wrks:
             worker.terminate()  # type: ignore[no-untyped-call]
         deadline_s = time.monotonic() + (self.workers_kill_timeout or 0)
@@ -141,6 +157,8 @@ def _load_worker(settings: Settings, peers_dir: Path | None) -> AsgiApp:
     def stop_before_start(signum: int, frame: object) -> None:
         os._exit(0)
 
+    # A signal from a terminal is for the parent, which stops its workers; twice would hang them.
+    os.setpgrp()
     # Until the event loop has its own, the parent's handlers are inherited, and would lose a stop.
     signal.signal(signal.SIGTERM, stop_before_start)
     signal.signal(signal.SIGINT, stop_before_start)

@@ -38,6 +38,7 @@ PAUSING_CODES = {
     139: Pause("NO_ELEMENTS_IN_CONFIG", _CLUSTER),
     164: Pause("READONLY", _READ_ONLY),
     170: Pause("BAD_GET", _CLUSTER),
+    181: Pause("ILLEGAL_FINAL", "name a database in clickhouse_url whose tables are ours"),
     192: Pause("UNKNOWN_USER", _PASSWORD),
     193: Pause("WRONG_PASSWORD", _PASSWORD),
     194: Pause("REQUIRED_PASSWORD", _PASSWORD),

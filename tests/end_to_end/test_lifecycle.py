@@ -125,6 +125,25 @@ def test_a_stop_under_load_loses_nothing_that_was_acknowledged(
     assert service.stop() == 0
 
 
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "a shell's stop"]
+)
+def test_a_stop_that_reaches_every_process_and_comes_twice_is_one(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """As from a terminal, or `timeout`: more often than not it hung within some tries."""
+    for attempt in range(4):
+        port = free_port()
+        service = Service(tmp_path / str(attempt), port=port, program=(
+            "setsid", sys.executable, "-m", "ingest"
+        ))  # fmt: skip
+        service.start()
+        pids = service.processes.pids()
+        for pid in pids * 2:
+            os.kill(pid, number)
+        assert service.process.wait(20) == 0
+
+
 @pytest.mark.skipif((os.cpu_count() or 1) == 1, reason="with one core nothing gives way")
 def test_merges_of_the_embedded_engine_give_way_to_requests(tmp_path: Path) -> None:
     """An engine that starts its threads from another one of ours would undo it."""
