@@ -22,9 +22,14 @@ _ON_CLUSTER = re.compile(r"\sON CLUSTER\s+(`[^`]+`|'[^']+'|[\w.-]+)", re.IGNOREC
 _REPLICATED = re.compile(r"Replicated(\w*MergeTree)\('[^']*',\s*'[^']*'(?:,\s*)?([^)]*)\)")
 
 
+def without_on_cluster(statement: str) -> str:
+    """The statement as `ON CLUSTER` sends it to each server."""
+    return _ON_CLUSTER.sub("", statement)
+
+
 def plain(statement: str) -> str:
     """The statement for one server that has no replicas."""
-    statement = _ON_CLUSTER.sub("", statement)
+    statement = without_on_cluster(statement)
     statement = _REPLICATED.sub(r"\1(\2)", statement)
     return statement.replace(
         " replicated_deduplication_window", " non_replicated_deduplication_window"
@@ -75,11 +80,13 @@ class Cluster:
         replicas: int = 1,
         database: str = "events",
         users_xml: str = DEFAULT_USERS,
+        zookeeper_port: int | None = None,
     ) -> None:
-        """replicas: of each shard."""
+        """replicas: of each shard. zookeeper_port: of one that all servers use."""
         self._directory = directory
         self._replicas = replicas
         self._users_xml = users_xml
+        self._zookeeper_port = zookeeper_port
         self.database = database
         self.servers = [self._new_server(number) for number in range(1, shards * replicas + 1)]
         self.proxy = OnClusterProxy(self.servers)
@@ -132,7 +139,17 @@ class Cluster:
             server.more_xml = (
                 f"<remote_servers><{CLUSTER}>{shards}</{CLUSTER}></remote_servers>"
                 f"<macros><shard>{shard + 1:02}</shard><replica>r{replica + 1}</replica></macros>"
+                + self._zookeeper_xml(index)
             )
+
+    def _zookeeper_xml(self, index: int) -> str:
+        if self._zookeeper_port is None:
+            return ""
+        # All of these servers have the same id, and a session is registered by it.
+        return (
+            f"<zookeeper><node><host>{HOST}</host><port>{self._zookeeper_port}</port></node>"
+            f"<sessions_path>/clickhouse/sessions/{index}</sessions_path></zookeeper>"
+        )
 
 
 @contextmanager

@@ -1,0 +1,58 @@
+"""A real ZooKeeper, the distribution's, for servers that make Replicated tables."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.clickhouse.server import HOST, free_port
+from tests.deploy.programs import require, require_file
+
+JARS = [Path("/usr/share/java") / name for name in ("zookeeper.jar", "slf4j-simple.jar")]
+"""The manifest of the first names all others that it needs. The second one prints its log."""
+MAIN_CLASS = "org.apache.zookeeper.server.ZooKeeperServerMain"
+START_S_MAX = 60
+STOP_S_MAX = 20
+
+
+@contextmanager
+def running_zookeeper(directory: Path) -> Iterator[int]:
+    """The port of one that takes sessions, stopped at the end."""
+    port = free_port()
+    config = directory / "zoo.cfg"
+    config.write_text(
+        f"dataDir={directory / 'zookeeper'}\ntickTime=500\nadmin.enableServer=false\n"
+        f"clientPortAddress={HOST}\nclientPort={port}\n4lw.commands.whitelist=srvr\n"
+    )
+    jars = ":".join(str(require_file(jar)) for jar in JARS)
+    command = [require("java"), "-Xmx128m", "-XX:+UseSerialGC", "-cp", jars, MAIN_CLASS]
+    log = directory / "zookeeper.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen([*command, str(config)], stdout=file, stderr=subprocess.STDOUT)
+    try:
+        deadline_s = time.monotonic() + START_S_MAX
+        while "Mode: standalone" not in _status(port):
+            assert process.poll() is None, f"ZooKeeper has ended: {log.read_text()}"
+            assert time.monotonic() < deadline_s, f"ZooKeeper does not start: {log.read_text()}"
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _status(port: int) -> str:
+    """What it answers to `srvr`, one of its commands of four letters; empty without an answer."""
+    try:
+        with socket.create_connection((HOST, port), timeout=5) as connection:
+            connection.sendall(b"srvr")
+            with connection.makefile("rb") as answer:
+                return answer.read().decode()
+    except OSError:
+        return ""
