@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.clickhouse.engine import CAN_BE_A_SERVER
 from tests.clickhouse.server import ClickHouse, running_clickhouse
 
 settings.register_profile(
@@ -28,5 +29,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
     """A server that runs for all tests; each makes a database of its own and never stops it."""
+    assert CAN_BE_A_SERVER, "this engine has no listeners: leave out the tests of a server"
     with running_clickhouse(tmp_path_factory.mktemp("clickhouse")) as server:
         yield server
