@@ -14,6 +14,8 @@ from dockerfile_parse import DockerfileParser
 
 from bench.service import Service, free_port
 from ingest.settings import ENV_PREFIX, Settings
+from storage.versions import NEWEST_TESTED, OLDEST
+from tests.clickhouse.engine import release
 from tests.deploy.programs import require
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +83,14 @@ def test_every_file_that_compose_mounts_is_there_or_made() -> None:
             source = volume.split(":")[0]
             if source.startswith("./") and source != "./secrets":
                 assert (DEPLOY / source).exists(), (name, source)
+
+
+def test_every_clickhouse_there_is_of_a_tested_version() -> None:
+    text = "".join(path.read_text() for path in DEPLOY.rglob("*.yaml"))
+    tags = re.findall(r"clickhouse/clickhouse-server(?::(\S+))?", text)
+    assert tags
+    for tag in tags:
+        assert OLDEST <= release(tag) <= NEWEST_TESTED
 
 
 def test_every_setting_that_is_set_there_is_one() -> None:
