@@ -77,7 +77,7 @@ class _Parts:
         options: dict[str, Any] = {"segment_bytes": 64 << 20, "bytes_max": 1 << 40, "retain_s": 0}
         self._wal = Wal(directory / "wal", schema=RECORD_SCHEMA, **options)
         self._wal.recover()
-        self._dedup: DedupWindow[Commit] = DedupWindow(ids_max=1_000_000)
+        self._dedup: DedupWindow[Commit] = DedupWindow(keys_max=1_000_000)
         prepare_embedded(directory)
 
         def open_storage() -> Any:

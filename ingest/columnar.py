@@ -166,6 +166,7 @@ def _batch(events: pa.StructArray, decode_raw: Callable[[], list[Any]]) -> Batch
             [columns[field.name] for field in EVENT_TYPE], fields=list(EVENT_TYPE)
         ),
         client_ids=ids.to_pylist(),
+        names=columns["name"].to_pylist(),
         # Needed only to make an id out of an event's content.
         raw=decode_raw() if ids.null_count else [None] * size,
         times_us=times.to_pylist(),

@@ -33,6 +33,7 @@ class Commit:
         self.received_us = received_us
         self.durable = durable
         self.ids: list[str] = []
+        self.keys: list[str] = []
         self.event_times_us: list[int] = []
         self.key_times_us: list[int] = []
         self.received_times_us: list[int] = []
@@ -55,6 +56,7 @@ class Commit:
             return values if everything else [values[position] for position in positions]
 
         self.ids += picked(identities.ids)
+        self.keys += picked(identities.keys)
         self.event_times_us += picked(identities.event_times_us)
         self.key_times_us += picked(identities.key_times_us)
         self.received_times_us += [received_us] * len(positions)
@@ -135,7 +137,7 @@ class Committer:
         commit = None if alone else self._open.get(durable)
         if commit is None:
             commit = Commit(received_us, durable=durable)
-        fresh, shared = self._dedup.claim(identities.ids, commit)
+        fresh, shared = self._dedup.claim(identities.keys, commit)
         confirmed = len(events) - len(fresh) - sum(shared.values())
         if confirmed:
             self._ledger.settle("duplicate", confirmed)
@@ -188,14 +190,14 @@ class Committer:
         if error is not None and commit.durable:
             self._refuse(commit, NotDurableError())
             return
-        self._dedup.confirm(commit.ids)
+        self._dedup.confirm(commit.keys)
         self._ledger.accept(len(commit.ids))
         self._ledger.settle("duplicate", commit.duplicates)
         commit.finish(None, durable=False)
         commit.finish(None if error is None else NotDurableError(), durable=True)
 
     def _refuse(self, commit: Commit, error: Exception) -> None:
-        self._dedup.release(commit.ids)
+        self._dedup.release(commit.keys)
         self._ledger.settle("refused", len(commit.ids) + commit.duplicates)
         commit.finish(error, durable=False)
         commit.finish(error, durable=True)

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from clickhouse_connect.driver.client import Client
 
-from ingest.columns import RECORD_SCHEMA
+from ingest.columns import RECORD_SCHEMA, conform
+from ingest.identity import keys_of
 from storage.dead_letters import DeadLetters
 from storage.errors import NOT_THERE_CODES, StorageError
 from storage.inspection import (
     count_events,
+    count_missing,
     damaged_parts,
     detached_parts,
-    missing_ids,
     unreadable_replicas,
 )
 from storage.placement import Placement
@@ -81,11 +82,11 @@ def _examine_log(report: Report, directory: Path, client: Client) -> None:
                     f"log {directory.name}: {path.name} {kind} at byte {part.offset}"
                 )
             elif part.sequence >= stored:
-                waiting += reader.read(part).column("id").to_pylist()
+                waiting += keys_of(conform(reader.read(part)))
     quarantined = len(list((directory / QUARANTINE).glob("*")))
     if quarantined:
         report.faults.append(f"log {directory.name}: {quarantined} damaged parts were set aside")
-    missing = sum(len(ids) for ids in missing_ids(client, waiting))
+    missing = count_missing(client, waiting)
     report.facts.append(
         f"log {directory.name}: {len(waiting)} events after the checkpoint,"
         f" {len(waiting) - missing} of them in the table"

@@ -107,6 +107,7 @@ def parse_each(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
     """The events of many bodies, one after the other, each of which has at most so many."""
     events: list[bytes] = []
     ids: list[str | None] = []
+    names: list[str] = []
     raw: list[Any] = []
     times_us: list[int | None] = []
     counts: list[int] = []
@@ -126,10 +127,11 @@ def parse_each(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
             continue
         events += one.events
         ids += one.client_ids
+        names += one.names
         raw += one.raw
         times_us += one.times_us
         counts.append(one.size)
-    batch = Batch(events, ids, raw, times_us, range(len(events)), (), size)
+    batch = Batch(events, ids, names, raw, times_us, range(len(events)), (), size)
     return Group(batch, counts, errors)
 
 

@@ -115,7 +115,7 @@ def build_pipeline(
     wal_root = settings.data_dir / "wal"
     wal = claim_wal(wal_root, settings.wal) if settings.wal.enabled else None
     recovered = wal.recover() if wal is not None else Recovered()
-    dedup = DedupWindow[Commit](ids_max=settings.dedup.ids)
+    dedup = DedupWindow[Commit](keys_max=settings.dedup.ids)
     ring = RingBuffer(
         # An earlier process may have had more slots than this one is set to.
         slots_max=settings.buffer.slots + len(recovered.backlog),

@@ -19,6 +19,7 @@ import structlog
 from ingest.columns import RECORD_SCHEMA, conform
 from ingest.committer import Commit
 from ingest.dedup import DedupWindow
+from ingest.identity import keys_of
 from ingest.journal import Journal
 from ingest.ledger import Ledger
 from ingest.ring_buffer import RingBuffer
@@ -64,7 +65,7 @@ def replay(
     """Put what the log still has into the buffer, in order; its ids are known from now on."""
     rows = 0
     for location, batch in _read(wal, recovered.backlog, ledger):
-        dedup.remember(batch.column("id").to_pylist())
+        dedup.remember(keys_of(batch))
         ledger.receive(batch.num_rows)
         ledger.accept(batch.num_rows)
         ring.append(batch, received_us=_oldest_us(batch), location=location, force=True)
@@ -161,7 +162,7 @@ class Adopter:
         errors = await asyncio.gather(*taken)
         for batch, error in zip(batches, errors, strict=False):
             if error is None:
-                self._dedup.remember(batch.column("id").to_pylist())
+                self._dedup.remember(keys_of(batch))
                 self._ledger.accept(batch.num_rows)
             else:
                 self._ledger.settle("refused", batch.num_rows)

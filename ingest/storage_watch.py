@@ -57,7 +57,7 @@ class StorageWatch:
         await self._check_parts()
         try:
             self._dedup.remember(
-                await self._reader.recent_ids(seconds=self._recent_s, limit=self._ids_max)
+                await self._reader.recent_keys(seconds=self._recent_s, limit=self._ids_max)
             )
         except StorageError as error:  # the table collapses what the window does not know
             log.warning("recent ids could not be read", error=str(error))

@@ -41,7 +41,7 @@ def parse_event(body: bytes) -> Batch | None:
     except _NOT_PLAIN:
         return None
     raw = orjson.loads(body) if event_id is None else event
-    return Batch((text,), (event_id,), (raw,), (time_us,), (0,), (), 1)
+    return Batch((text,), (event_id,), (event["name"],), (raw,), (time_us,), (0,), (), 1)
 
 
 def parse_list(body: bytes) -> Batch | None:
@@ -58,9 +58,10 @@ def parse_list(body: bytes) -> Batch | None:
     except _NOT_PLAIN:
         return None
     ids = [event.get("id") for event in events]
+    names = [event["name"] for event in events]
     # An id may have to be made of what was sent, in which 1 is not 1.0.
     raw = events_of(orjson.loads(body)) if None in ids else events
-    return Batch(texts, ids, raw, times_us, range(len(events)), (), len(events))
+    return Batch(texts, ids, names, raw, times_us, range(len(events)), (), len(events))
 
 
 def _is_whole(body: bytes, again: bytes) -> bool:

@@ -34,14 +34,15 @@ class Batch:
     """One request's valid events.
 
     events: valid, in order, as compact JSON or as a struct array of EVENT_TYPE; client_ids: the id
-    each one has, if any; raw: the same events as sent, unknown fields included, or None where there
-    is an id; times_us: the event time each one states, if any; indexes: their positions in the
-    request; rejected: why the others were rejected (at most `ERRORS_MAX`); size: events in the
-    request.
+    each one has, if any; names: of the events; raw: the same events as sent, unknown fields
+    included, or None where there is an id; times_us: the event time each one states, if any;
+    indexes: their positions in the request; rejected: why the others were rejected (at most
+    `ERRORS_MAX`); size: events in the request.
     """
 
     events: Sequence[bytes] | pa.StructArray
     client_ids: Sequence[str | None]
+    names: Sequence[str]
     raw: Sequence[Any]
     times_us: Sequence[int | None]
     indexes: Sequence[int]
@@ -75,8 +76,9 @@ def validate(decoded: Decoded) -> Batch:
             pass
         else:
             ids = [event.get("id") for event in events]
+            names = [event["name"] for event in events]
             texts = [orjson.dumps(event) for event in events]
-            return Batch(texts, ids, raw, times_us, range(len(raw)), (), len(raw))
+            return Batch(texts, ids, names, raw, times_us, range(len(raw)), (), len(raw))
     return _validate_each(raw, decoded.flawed)
 
 
@@ -130,9 +132,10 @@ def _validate_each(raw: list[Any], flawed: bool) -> Batch:
             times_us.append(time_us)
             indexes.append(index)
     ids = [event.get("id") for event in events]
+    names = [event["name"] for event in events]
     good = [raw[index] for index in indexes]
     texts = [orjson.dumps(event) for event in events]
-    return Batch(texts, ids, good, times_us, indexes, errors, len(raw))
+    return Batch(texts, ids, names, good, times_us, indexes, errors, len(raw))
 
 
 def _explain(error: msgspec.ValidationError) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from metrics_api.query_string import Parameters
 from metrics_api.question import Answer, Kind, Plan, Question, Rows
 from metrics_api.selection import select_rows
 from metrics_api.statement import Bindings, Statement
+from storage.schema import SORT_KEY
 
 LIMIT_DEFAULT, LIMIT_MAX = 100, 1_000
 Restore = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -93,7 +94,7 @@ def recent_sql(recent: Recent, schema: pa.Schema) -> Statement:
         f"toUnixTimestamp64Micro(`{name}`)" if name in times else f"`{name}`"
         for name in schema.names
     )
-    key = "name, toStartOfHour(key_time), id"
+    key = SORT_KEY
     conditions = []
     if recent.ids:
         conditions.append(f"id IN {bindings.texts(recent.ids)}")

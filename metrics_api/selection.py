@@ -5,14 +5,14 @@ from metrics_api.measures import ITEM_NUMBERS
 from metrics_api.params import Selection
 from metrics_api.statement import Bindings
 from metrics_api.times import Range
-from storage.schema import EVENTS_TABLE
+from storage.schema import EVENTS_TABLE, KEY_TIME_UNKNOWN_US
 
 TIME_MAX_US = 10_413_791_999_999_999
 """The last instant that a DateTime64 column holds: the end of 2299."""
 EVENT = "name, key_time, id"
 """What tells an event from all others, once copies are collapsed."""
 
-_EPOCH = "fromUnixTimestamp64Micro(0, 'UTC')"
+_UNKNOWN = f"fromUnixTimestamp64Micro({KEY_TIME_UNKNOWN_US}, 'UTC')"
 _ITEM_JOIN = ", ".join(
     [f"{column} AS {name}" for name, column in ITEM_COLUMNS.items()]
     + [f"{column} AS item_{name}" for name, column in ITEM_NUMBERS.items()]
@@ -47,7 +47,7 @@ def within(bounds: Range, bindings: Bindings) -> list[str]:
     """The bounds on the event time, and the same on the sort key, which prunes.
 
     The key's time is the event's own, but for an event whose time is that of its arrival and must
-    not be in the key: there it is the epoch.
+    not be in the key: there it is a constant.
     """
     conditions = []
     if bounds.start is not None:
@@ -60,5 +60,5 @@ def _bound(operator: str, us: int, bindings: Bindings) -> list[str]:
     bound = bindings.instant(us)
     return [
         f"event_time {operator} {bound}",
-        f"(key_time {operator} {bound} OR key_time = {_EPOCH})",
+        f"(key_time {operator} {bound} OR key_time = {_UNKNOWN})",
     ]

@@ -7,6 +7,7 @@ from clickhouse_connect.driver.client import Client
 
 from storage.errors import PausedError
 from storage.placement import Placement
+from storage.rekey import EARLIER_SORT_KEY, NEW, OLD, Rekeying
 from storage.schema import EVENTS_TABLE
 from storage.sharding import Sharding
 from storage.tables import MIGRATIONS_TABLE, expected_tables
@@ -15,13 +16,15 @@ from storage.tables import MIGRATIONS_TABLE, expected_tables
 @dataclass(frozen=True, slots=True)
 class Found:
     """missing: tables that a server lacks, missing_here: that the connected one does; applied:
-    versions; columns: of the events table, none without it; sharding: of it, None without it;
-    slots: the weights of the cluster's shards, added up."""
+    versions; columns: of the events table, none without it; rekeying: what is left to do for an
+    earlier version's table; sharding: of the events table, None without it; slots: the weights of
+    the cluster's shards, added up."""
 
     missing: frozenset[str]
     missing_here: frozenset[str]
     applied: frozenset[int]
     columns: frozenset[str]
+    rekeying: Rekeying | None
     sharding: Sharding | None
     slots: int
 
@@ -37,7 +40,7 @@ def look(client: Client, placement: Placement) -> Found:
     """Raises PausedError when a table is not ours, what the driver raises."""
     expected = expected_tables(placement)
     [(database,)] = client.query("SELECT currentDatabase()").result_rows
-    names = {"database": database, "tables": list(expected)}
+    names = {"database": database, "tables": [*expected, NEW, OLD]}
     rows = client.query(
         "SELECT name, engine, sorting_key, comment FROM system.tables"
         " WHERE database = {database:String} AND name IN {tables:Array(String)}",
@@ -57,7 +60,8 @@ def look(client: Client, placement: Placement) -> Found:
     ).result_rows
     columns = frozenset(name for (name,) in rows)
     if not placement.cluster:
-        return Found(missing_here, missing_here, applied, columns, None, 1)
+        rekeying = _rekeying(tables)
+        return Found(missing_here, missing_here, applied, columns, rekeying, None, 1)
     slots = _slots(client, placement)
     sharding = None
     if EVENTS_TABLE in tables:
@@ -68,7 +72,16 @@ def look(client: Client, placement: Placement) -> Found:
                 f" {sharding.slots}: put them back, for they have events"
             )
     missing = missing_here | _missing_elsewhere(client, placement, names)
-    return Found(missing, missing_here, applied, columns, sharding, slots)
+    return Found(missing, missing_here, applied, columns, None, sharding, slots)
+
+
+def _rekeying(tables: Mapping[str, _Table]) -> Rekeying | None:
+    events = tables.get(EVENTS_TABLE)
+    if events is not None and events.sorting_key == EARLIER_SORT_KEY:
+        return "copy"
+    if OLD not in tables:
+        return None
+    return "rename" if events is None and NEW in tables else "clean up"
 
 
 def _check_ours(tables: Mapping[str, _Table], database: str, placement: Placement) -> None:
@@ -78,7 +91,10 @@ def _check_ours(tables: Mapping[str, _Table], database: str, placement: Placemen
             continue
         ours = table.engine.endswith(shape.engine)
         if shape.sorting_key is not None:
-            ours = ours and table.sorting_key == shape.sorting_key
+            keys = [shape.sorting_key]
+            if name == EVENTS_TABLE and not placement.cluster:
+                keys.append(EARLIER_SORT_KEY)
+            ours = ours and table.sorting_key in keys
         if ours and name == EVENTS_TABLE and placement.cluster:
             try:
                 Sharding.parse(table.comment)

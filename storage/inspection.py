@@ -1,6 +1,6 @@
 """Is what the tables have sound? What the service asks while it runs, and what the doctor asks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
@@ -8,10 +8,10 @@ from clickhouse_connect.driver.client import Client
 from storage.client import storage_errors
 from storage.errors import NOT_THERE_CODES, StorageError
 from storage.placement import Placement
-from storage.schema import EVENTS_TABLE
+from storage.schema import EVENT_KEY, EVENTS_TABLE
 from storage.tables import DATA_TABLES
 
-IDS_PER_QUERY = 10_000
+KEYS_PER_QUERY = 10_000
 
 
 def broken_parts_query(placement: Placement) -> tuple[str, Mapping[str, Any]]:
@@ -87,13 +87,17 @@ def unreadable_replicas(client: Client, placement: Placement) -> list[str]:
     return faults
 
 
-def missing_ids(client: Client, ids: Sequence[str]) -> Iterator[set[str]]:
-    """Those of `ids` that the table does not have. Raises StorageError."""
-    for first in range(0, len(ids), IDS_PER_QUERY):
-        some = list(ids[first : first + IDS_PER_QUERY])
+def count_missing(client: Client, keys: Sequence[str]) -> int:
+    """How many of `keys` (EVENT_KEY) are of no event in the table. Raises StorageError."""
+    missing = 0
+    for first in range(0, len(keys), KEYS_PER_QUERY):
+        some = set(keys[first : first + KEYS_PER_QUERY])
+        ids = [key.partition("\0")[0] for key in some]
         with storage_errors():
             rows = client.query(
-                f"SELECT DISTINCT id FROM {EVENTS_TABLE} WHERE id IN {{ids:Array(String)}}",
-                parameters={"ids": some},
+                f"SELECT DISTINCT {EVENT_KEY} FROM {EVENTS_TABLE}"
+                " WHERE id IN {ids:Array(String)}",
+                parameters={"ids": ids},
             ).result_rows
-        yield set(some) - {event_id for (event_id,) in rows}
+        missing += len(some - {key for (key,) in rows})
+    return missing

@@ -17,6 +17,7 @@ from storage.client import storage_errors
 from storage.errors import ACCESS_DENIED, PausedError
 from storage.found import Found, look
 from storage.placement import Placement
+from storage.rekey import rekey_ddl
 from storage.rollups import rollup_backfill, rollup_ddl
 from storage.schema import (
     EVENTS_TABLE,
@@ -74,7 +75,11 @@ def pending(
     with storage_errors():
         found = look(client, placement)
     sharding = found.sharding or Sharding.of(found.slots)
-    changes = [*_missing_steps(found, schema, placement, sharding)]
+    changes = []
+    if found.rekeying:
+        statements = rekey_ddl(schema, found.rekeying, migrations_table=MIGRATIONS_TABLE)
+        changes.append(Change("the whole identity of an event in the sort key", statements))
+    changes += _missing_steps(found, schema, placement, sharding)
     if found.columns:
         changes += [
             Change(f"column {name}", add_column_ddl(name, kind, placement))
@@ -108,7 +113,7 @@ def _missing_steps(
         on_new = MIGRATIONS_TABLE not in found.missing_here
         changes.append(Change(f"create {MIGRATIONS_TABLE}", ledger, for_operator=on_new))
     for step in steps(schema, placement=placement, sharding=sharding):
-        if step.version not in found.applied or found.missing_here:
+        if step.version not in found.applied or found.missing_here or found.rekeying:
             statements = step.statements + step.once
             changes.append(Change(f"{step.version} {step.name}", statements, step.version))
         elif found.missing:

@@ -15,6 +15,8 @@ _CLUSTER_SETTINGS: Mapping[str, int | str] = {
     # server the client is connected to: the others have it only a moment later.
     "load_balancing": "first_or_random",
     "prefer_localhost_replica": 0,
+    # A replica that can't reach its Keeper says so within seconds, instead of after our time-out.
+    "insert_keeper_max_retries": 5,
 }
 
 

@@ -20,7 +20,7 @@ from storage.errors import (
     UnavailableError,
 )
 from storage.interruption import Connections
-from storage.schema import EVENTS_TABLE
+from storage.schema import EVENT_KEY, EVENTS_TABLE
 
 _SETTINGS: Mapping[str, Any] = {
     # A month is the same in every copy of an event: FINAL need not look across months.
@@ -102,8 +102,8 @@ class Reader:
         finally:
             self._queries -= 1
 
-    async def recent_ids(self, *, seconds: int, limit: int) -> list[str]:
-        """The ids of the last `limit` events received in the last `seconds`, oldest first.
+    async def recent_keys(self, *, seconds: int, limit: int) -> list[str]:
+        """EVENT_KEY of the last `limit` events received in the last `seconds`, oldest first.
 
         Raises StorageError.
         """
@@ -112,12 +112,12 @@ class Reader:
         rows = await self.query(
             # PERF: the times alone first, for to sort the ids of all takes 200 MB more.
             f"WITH (SELECT min(received_at) FROM (SELECT received_at {recent} {last})) AS first"
-            f" SELECT id {recent} AND received_at >= first {last}",
+            f" SELECT {EVENT_KEY} {recent} AND received_at >= first {last}",
             {"seconds": seconds, "limit": limit},
             max_result_rows=0,
             max_rows_to_read=0,
         )
-        return [event_id for (event_id,) in reversed(rows)]
+        return [key for (key,) in reversed(rows)]
 
     def _query(
         self, sql: str, parameters: dict[str, Any], settings: dict[str, Any], tag: str

@@ -27,7 +27,7 @@ def _floor(column: str, us: int) -> str:
 
 STATES = (
     f"name, channel_type, {_floor('event_time', HOUR_US)} AS time,"
-    f" {_SKETCH.format(suffix='State')}(cityHash64(name, id)) AS events,"
+    f" {_SKETCH.format(suffix='State')}(cityHash64(name, id, key_time)) AS events,"
     f" {_SKETCH.format(suffix='StateIf')}(user_hash, user_hash != 0) AS users"
 )
 """Columns of a rollup, made of events; to be grouped by STATES_BY."""

@@ -15,7 +15,16 @@ ONE_SHARD = Sharding.of(1)
 DEDUPLICATION_INSERTS = 1_000
 """Insert tokens that the table remembers: far more than one flusher ever has in doubt."""
 
-SORT_KEY = "name, toStartOfHour(key_time), id"
+PRIMARY_KEY = "name, toStartOfHour(key_time), id"
+SORT_KEY = f"{PRIMARY_KEY}, key_time"
+"""An event's identity, name, id and own time, in the order that questions read: rows that agree in
+it are one event."""
+
+KEY_TIME_UNKNOWN_US = -1
+"""The key time of an event that has an id and states no time: no event has it for its own."""
+
+EVENT_KEY = r"concat(id, '\0', name, '\0', toString(toUnixTimestamp64Micro(key_time)))"
+"""An event's identity as a text, as the dedup window has it."""
 
 USER = "if(user_id != '', user_id, user_pseudo_id)"
 """Who an event is of: the one who signed in, or the device."""
@@ -55,12 +64,13 @@ def create_table_ddl(
     *,
     placement: Placement = ONE_SERVER,
     sharding: Sharding = ONE_SHARD,
+    table: str = EVENTS_TABLE,
 ) -> tuple[str, ...]:
-    """CREATE TABLE for the events table.
+    """CREATE TABLE for the events table, or for one like it.
 
-    `schema` must have name, id, event_time, key_time and received_at. The sort key and the
-    partition are made of name, key_time and id alone: only rows that agree in all of it are ever
-    collapsed to one, of which the earliest received wins (its version is the largest).
+    `schema` must have name, id, event_time, key_time and received_at. Only rows that agree in the
+    whole sort key are ever collapsed to one, of which the earliest received wins (its version is
+    the largest). They are in one partition then, for that follows from the key.
     """
     columns = ",\n    ".join(f"`{name}` {kind}" for name, kind in columns_ddl(schema))
     settings = {
@@ -76,8 +86,8 @@ def create_table_ddl(
         "fsync_after_insert": 1,
         "fsync_part_directory": 1,
     }
-    local = placement.local(EVENTS_TABLE)
-    table = (
+    local = placement.local(table)
+    create = (
         f"CREATE TABLE IF NOT EXISTS {local}{placement.on_cluster}\n(\n    {columns},\n"
         "    `version` UInt64 MATERIALIZED"
         " toUInt64(9223372036854775807 - toUnixTimestamp64Micro(received_at))"
@@ -86,28 +96,32 @@ def create_table_ddl(
         "    INDEX received_at_range received_at TYPE minmax\n)\n"
         f"ENGINE = {placement.engine('ReplacingMergeTree', 'version')}\n"
         "PARTITION BY toYYYYMM(key_time)\n"
-        f"ORDER BY ({SORT_KEY})\n"
+        f"PRIMARY KEY ({PRIMARY_KEY})\nORDER BY ({SORT_KEY})\n"
         "SETTINGS " + ", ".join(f"{key} = {value}" for key, value in settings.items())
     )
     if not placement.cluster:
-        return (table,)
+        return (create,)
     # Copies of an event meet on one shard, where FINAL sees them both.
-    return (table, placement.sharded_ddl(EVENTS_TABLE, sharding))
+    return (create, placement.sharded_ddl(table, sharding))
 
 
-def add_column_ddl(name: str, kind: str, placement: Placement = ONE_SERVER) -> tuple[str, ...]:
+def add_column_ddl(
+    name: str, kind: str, placement: Placement = ONE_SERVER, *, table: str = EVENTS_TABLE
+) -> tuple[str, ...]:
     """ALTER TABLE for a column that a later version of the event has more."""
     return tuple(
-        f"ALTER TABLE {table}{placement.on_cluster} ADD COLUMN IF NOT EXISTS `{name}` {kind}"
-        for table in placement.tables(EVENTS_TABLE)
+        f"ALTER TABLE {each}{placement.on_cluster} ADD COLUMN IF NOT EXISTS `{name}` {kind}"
+        for each in placement.tables(table)
     )
 
 
-def add_user_hash_ddl(placement: Placement = ONE_SERVER) -> tuple[str, ...]:
+def add_user_hash_ddl(
+    placement: Placement = ONE_SERVER, *, table: str = EVENTS_TABLE
+) -> tuple[str, ...]:
     """ALTER TABLE for who an event is of, as a number: 0 for nobody.
 
     PERF: unique users take half the time that they take over texts. 128 bits, as uniqExact itself
     makes of a text: no two users are ever taken for one.
     """
     hashed = f"if({USER} = '', 0, reinterpretAsUInt128(sipHash128({USER})))"
-    return add_column_ddl("user_hash", f"UInt128 MATERIALIZED {hashed}", placement)
+    return add_column_ddl("user_hash", f"UInt128 MATERIALIZED {hashed}", placement, table=table)

@@ -105,7 +105,7 @@ def test_an_admin_migrates_and_the_service_reads_and_inserts(
         timeout_s=10,
     )
     assert asyncio.run(reader.query(sql, parameters, skip_unavailable_shards=1)) == []
-    assert len(asyncio.run(reader.recent_ids(seconds=10**9, limit=1000))) == 100
+    assert len(asyncio.run(reader.recent_keys(seconds=10**9, limit=1000))) == 100
     reader.close()
 
 
@@ -152,7 +152,7 @@ def test_without_a_right_only_what_needs_it_is_missing(
     sql, parameters = broken_parts_query(placement)
     with pytest.raises(PausedError, match=r"system\.detached_parts"):
         asyncio.run(reader.query(sql, parameters))
-    assert len(asyncio.run(reader.recent_ids(seconds=10**9, limit=1000))) == 100
+    assert len(asyncio.run(reader.recent_keys(seconds=10**9, limit=1000))) == 100
     reader.close()
 
 

@@ -326,7 +326,7 @@ def test_recent_ids_are_as_many_as_asked_for_whatever_a_question_may_have(
     rows = table([event(id=f"id-{number}") for number in range(20)])
     Writer(connected, EVENTS_TABLE).write(rows, token="recent")
     reader = Reader(connected, clients=1, timeout_s=60, result_rows_max=5, read_rows_max=5)
-    ids = asyncio.run(reader.recent_ids(seconds=10**9, limit=15))
+    ids = asyncio.run(reader.recent_keys(seconds=10**9, limit=15))
     assert len(ids) == 15
     reader.close()
 
@@ -343,7 +343,7 @@ def test_recent_ids_are_the_last_ones_and_none_that_are_older(connected: Connect
 
     def recent(seconds: int, limit: int) -> list[int]:
         """The ages, oldest first."""
-        ids = asyncio.run(reader.recent_ids(seconds=seconds, limit=limit))
+        ids = asyncio.run(reader.recent_keys(seconds=seconds, limit=limit))
         return [int(event_id.partition("-")[0]) for event_id in ids]
 
     assert recent(300, 100) == [30] * 3 + [20] * 3 + [10] * 3 + [0] * 3

@@ -12,7 +12,7 @@ IDS = st.lists(st.sampled_from("abcdefghijklmnop"), max_size=5)
 class DedupMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.window: DedupWindow[int] = DedupWindow(ids_max=IDS_MAX)
+        self.window: DedupWindow[int] = DedupWindow(keys_max=IDS_MAX)
         self.claims: dict[int, list[str]] = {}
         self.confirmed: list[str] = []  # oldest first
         self.owner = 0

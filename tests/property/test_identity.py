@@ -1,11 +1,14 @@
 """A retry is the same event, whenever it arrives."""
 
 import orjson
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.columns import TEXT_SCHEMA
 from ingest.decode import Decoded
-from ingest.identity import identify
+from ingest.identity import identify, keys_of
+from ingest.texts import to_structs
 from ingest.validate import validate
 from tests.property.strategies import EVENTS
 
@@ -26,8 +29,37 @@ def test_an_identity_does_not_depend_on_the_arrival(
             continue
         assert first.ids[position] == again.ids[position]
         assert first.key_times_us[position] == again.key_times_us[position]
+        assert first.keys[position] == again.keys[position]
         if time_us is not None:
             assert first.event_times_us[position] == time_us
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=4), RECEIVED_US)
+def test_the_name_the_id_and_the_own_time_tell_events_apart(events: list, received_us: int) -> None:
+    batch = validate(Decoded(events, False))
+    found = identify(batch, idempotency_key=None, received_us=received_us)
+    parts = []
+    for event, event_id, time_us in zip(events, found.ids, batch.times_us, strict=True):
+        is_random = time_us is None and event.get("id") is None
+        parts.append((event["name"], event_id, received_us if is_random else time_us))
+    assert len(set(zip(parts, found.keys, strict=True))) == len(set(parts))
+    assert len(set(found.keys)) == len(set(parts))
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=4), RECEIVED_US)
+def test_a_record_batch_has_the_keys_that_its_events_were_given(
+    events: list, received_us: int
+) -> None:
+    batch = validate(Decoded(events, False))
+    found = identify(batch, idempotency_key=None, received_us=received_us)
+    columns = (found.ids, found.event_times_us, found.key_times_us, [received_us] * len(events))
+    arrays = [
+        pa.array(values, field.type)
+        for values, field in zip([*columns, batch.events], TEXT_SCHEMA, strict=True)
+    ]
+    texts = pa.RecordBatch.from_arrays(arrays, schema=TEXT_SCHEMA)
+    [structs] = to_structs([texts])
+    assert keys_of(texts) == keys_of(structs) == list(found.keys)
 
 
 @given(EVENTS, RECEIVED_US, st.randoms())

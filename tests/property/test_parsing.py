@@ -40,6 +40,7 @@ def assert_same(fast: Batch, slow: Batch) -> None:
     assert not slow.rejected
     assert fast.size == slow.size
     assert list(fast.client_ids) == list(slow.client_ids)
+    assert list(fast.names) == list(slow.names)
     assert list(fast.times_us) == list(slow.times_us)
     expected = structs(slow)
     assert structs(fast).equals(expected) or structs(fast).to_pylist() == expected.to_pylist()
@@ -184,6 +185,7 @@ def test_bodies_parsed_together_are_as_each_alone(form: Form, data: st.DataObjec
             Batch(
                 batch.events[start:end],
                 batch.client_ids[start:end],
+                batch.names[start:end],
                 batch.raw[start:end],
                 batch.times_us[start:end],
                 range(end - start),

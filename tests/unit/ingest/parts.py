@@ -35,7 +35,7 @@ class Parts:
             slots_max=100, rows_max=rows_max, bytes_max=1 << 30, clock=self.clock.monotonic_s
         )
         self.journal = Journal(ring=self.ring, wal=wal, pending_bytes_max=1 << 20)
-        self.dedup: DedupWindow[Commit] = DedupWindow(ids_max=1000)
+        self.dedup: DedupWindow[Commit] = DedupWindow(keys_max=1000)
         self.committer = Committer(
             journal=self.journal,
             dedup=self.dedup,

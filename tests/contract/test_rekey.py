@@ -1,0 +1,114 @@
+"""A table with an earlier version's sort key is copied into one with the whole identity.
+
+Wherever that is cut short, the next start does the rest, and no event is lost or doubled.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from ingest.columns import TABLE_SCHEMA
+from storage.client import connect
+from storage.migrations import migrate, pending
+from storage.rekey import EARLIER_SORT_KEY, NEW, OLD
+from storage.rollups import VIEWS
+from storage.schema import EVENTS_TABLE, SORT_KEY, add_user_hash_ddl, create_table_ddl
+from storage.tables import DATA_TABLES, MIGRATIONS_TABLE
+from storage.writer import Writer
+from tests.contract.test_storage import RECEIVED_US, event, table
+
+COUNT = f"SELECT count() FROM {EVENTS_TABLE} FINAL"
+APPROXIMATE = "SELECT toUInt64(uniqCombined64Merge(13)(events)) FROM events_daily"
+# name, id, event time, key time and receive time as an earlier version stored them, in s
+UUID7_OF_2023_S = 1_683_000_000
+OLD_ROWS = [
+    # The same id twice in a clock hour: two events, which only a merge would have made one.
+    ("e", "order", 1_705_312_800, 1_705_312_800, 10, True),
+    ("e", "order", 1_705_312_860, 1_705_312_860, 20, True),
+    ("e", "order", 1_705_312_800, 1_705_312_800, 30, True),  # a copy of the first
+    ("other", "order", 1_705_312_800, 1_705_312_800, 40, True),
+    # No time of its own: the key had a constant, or the time in a UUIDv7.
+    ("e", "timeless", 50, 0, 50, False),
+    ("e", "timeless", 60, 0, 60, False),
+    ("e", "0187dd0c-3980-7abc-8abc-000000000000", UUID7_OF_2023_S, UUID7_OF_2023_S, 70, False),
+    # Neither id nor time: keyed by its arrival.
+    ("e", "random", 80, 80, 80, False),
+]
+EVENTS = 6
+
+
+@pytest.fixture
+def earlier(dsn: str) -> Iterator[Callable[[], Client]]:
+    """Makes clients of a database as an earlier version has left it."""
+    client = connect(dsn)
+    for name in (*VIEWS, *DATA_TABLES, NEW, OLD, MIGRATIONS_TABLE):
+        client.command(f"DROP TABLE IF EXISTS {name} SYNC")
+    migrate(client, TABLE_SCHEMA)
+    client.command(f"DROP TABLE {EVENTS_TABLE} SYNC")
+    [ddl] = create_table_ddl(TABLE_SCHEMA)
+    primary, _, rest = ddl.partition("PRIMARY KEY")
+    _, _, settings = rest.partition("SETTINGS")
+    client.command(f"{primary}ORDER BY ({EARLIER_SORT_KEY})\nSETTINGS{settings}")
+    for statement in add_user_hash_ddl():
+        client.command(statement)
+    for name, event_id, event_time, key_time, received, has_time in OLD_ROWS:
+        client.command(
+            f"INSERT INTO {EVENTS_TABLE} (name, channel_type, id, event_time, key_time,"
+            f" received_at, timestamp) SELECT '{name}', 'web', '{event_id}',"
+            f" toDateTime64({event_time}, 6, 'UTC'), toDateTime64({key_time}, 6, 'UTC'),"
+            f" toDateTime64({received}, 6, 'UTC'), {event_time if has_time else 'NULL'}"
+        )
+    yield lambda: connect(dsn)
+    for name in (*VIEWS, *DATA_TABLES, NEW, OLD, MIGRATIONS_TABLE):
+        client.command(f"DROP TABLE IF EXISTS {name} SYNC")
+
+
+def assert_migrated(client: Client) -> None:
+    assert pending(client, TABLE_SCHEMA) == []
+    [[key]] = client.query(
+        "SELECT sorting_key FROM system.tables"
+        f" WHERE database = currentDatabase() AND name = '{EVENTS_TABLE}'"
+    ).result_rows
+    assert key == SORT_KEY
+    assert client.command(COUNT) == EVENTS
+    assert client.command(APPROXIMATE) == EVENTS
+    times = client.query(
+        "SELECT id, toUnixTimestamp(toDateTime(event_time)), toUnixTimestamp64Micro(key_time)"
+        f" FROM {EVENTS_TABLE} FINAL WHERE timestamp IS NULL ORDER BY id"
+    ).result_rows
+    assert times == [
+        ("0187dd0c-3980-7abc-8abc-000000000000", 70, -1),
+        ("random", 80, 80_000_000),
+        ("timeless", 50, -1),
+    ]
+    left = client.query("SELECT name FROM system.tables WHERE database = currentDatabase()")
+    assert not {NEW, OLD} & {name for (name,) in left.result_rows}
+
+
+def test_every_event_is_there_once_with_its_own_time(earlier: Callable[[], Client]) -> None:
+    client = earlier()
+    assert "the whole identity" in migrate(client, TABLE_SCHEMA)[0]
+    assert_migrated(client)
+    # A retry that arrives now is the same event still.
+    rows = table([event(id="order", timestamp=1_705_312_800)], received_us=RECEIVED_US)
+    Writer(earlier, EVENTS_TABLE).write(rows, token="retry")
+    assert client.command(COUNT) == EVENTS
+
+
+@pytest.mark.parametrize("kill_at", range(20))
+@pytest.mark.parametrize("dsn", ["server"], indirect=True, scope="session")
+def test_a_kill_at_any_statement_loses_nothing(earlier: Callable[[], Client], kill_at: int) -> None:
+    """The statement is cut short: of the copy a part is done, and of all others nothing."""
+    changes = pending(earlier(), TABLE_SCHEMA)
+    statements = [statement for change in changes for statement in change.statements]
+    for statement in statements[:kill_at]:
+        earlier().command(statement)
+    if kill_at < len(statements) and statements[kill_at].startswith(f"INSERT INTO {NEW}"):
+        cut = statements[kill_at].replace(
+            f"FROM {EVENTS_TABLE} SETTINGS", f"FROM {EVENTS_TABLE} LIMIT 3 SETTINGS"
+        )
+        assert cut != statements[kill_at]
+        earlier().command(cut)
+    migrate(earlier(), TABLE_SCHEMA)
+    assert_migrated(earlier())
