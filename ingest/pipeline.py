@@ -1,8 +1,11 @@
 """The ingest half of the composition root: from a valid batch to the table."""
 
 import asyncio
-from collections.abc import Mapping
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 import uuid_utils
@@ -36,6 +39,7 @@ from storage.wal import Recovered, Wal
 from storage.writer import Writer
 
 RETRY_AFTER_MAX_S = 60
+MIGRATION_LOCK = "migration.lock"
 
 log = structlog.get_logger()
 
@@ -66,13 +70,22 @@ def open_writer(settings: Settings) -> Writer:
     def open_storage() -> Client:
         client = open_client(settings)
         try:
-            _bring_up_to_date(client, Placement(settings.clickhouse_cluster))
+            with _alone(settings.data_dir):
+                _bring_up_to_date(client, Placement(settings.clickhouse_cluster))
         except StorageError:
             client.close()
             raise
         return client
 
     return Writer(open_storage, EVENTS_TABLE)
+
+
+@contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """One worker of a service migrates, and the others find that it is done."""
+    with (data_dir / MIGRATION_LOCK).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _bring_up_to_date(client: Client, placement: Placement) -> None:

@@ -5,7 +5,7 @@ that the table has not collapsed yet, replays and backfills all leave them as th
 """
 
 from storage.placement import Placement
-from storage.schema import EVENTS_TABLE, ONE_SERVER
+from storage.schema import EVENTS_TABLE, ONE_SERVER, decade
 
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 _HOURLY, _DAILY = "events_hourly", "events_daily"
@@ -74,7 +74,7 @@ def _table_ddl(name: str, placement: Placement) -> str:
         "    time DateTime64(6, 'UTC'),\n"
         f"    events AggregateFunction({sketch}, UInt64),\n"
         f"    users AggregateFunction({sketch}, UInt128)\n)\n"
-        f"ENGINE = {placement.engine('AggregatingMergeTree')}\nPARTITION BY toYYYYMM(time)\n"
+        f"ENGINE = {placement.engine('AggregatingMergeTree')}\nPARTITION BY {decade('time')}\n"
         "ORDER BY (name, time, channel_type)\n"
         # PERF: a row is some KB, so that a question must not read thousands of them for a few.
         "SETTINGS index_granularity = 64"

@@ -23,6 +23,10 @@ it are one event."""
 KEY_TIME_UNKNOWN_US = -1
 """The key time of an event that has an id and states no time: no event has it for its own."""
 
+MONTHS_FROM, MONTHS_UNTIL = 2010, 2040
+"""The years in which a partition is a month. Before and after them it is a decade, so that events
+of all the centuries that there may be do not make thousands of parts."""
+
 EVENT_KEY = r"concat(id, '\0', name, '\0', toString(toUnixTimestamp64Micro(key_time)))"
 """An event's identity as a text, as the dedup window has it."""
 
@@ -36,6 +40,17 @@ _SCALARS = {
     pa.bool_(): "Bool",
     pa.timestamp("us", "UTC"): "DateTime64(6, 'UTC')",
 }
+
+
+def decade(column: str) -> str:
+    """The first year of the decade that a time lies in, as an SQL expression."""
+    return f"toUInt32(intDiv(toYear({column}), 10) * 10)"
+
+
+_PARTITION = (
+    f"if(toYear(key_time) >= {MONTHS_FROM} AND toYear(key_time) < {MONTHS_UNTIL},"
+    f" toYYYYMM(key_time), {decade('key_time')})"
+)
 _CODECS = {"DateTime64(6, 'UTC')": " CODEC(Delta, ZSTD(1))"}
 
 
@@ -95,7 +110,7 @@ def create_table_ddl(
         "    INDEX event_time_range event_time TYPE minmax,\n"
         "    INDEX received_at_range received_at TYPE minmax\n)\n"
         f"ENGINE = {placement.engine('ReplacingMergeTree', 'version')}\n"
-        "PARTITION BY toYYYYMM(key_time)\n"
+        f"PARTITION BY {_PARTITION}\n"
         f"PRIMARY KEY ({PRIMARY_KEY})\nORDER BY ({SORT_KEY})\n"
         "SETTINGS " + ", ".join(f"{key} = {value}" for key, value in settings.items())
     )

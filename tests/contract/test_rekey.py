@@ -4,10 +4,12 @@ Wherever that is cut short, the next start does the rest, and no event is lost o
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from bench.service import running_service
 from ingest.columns import TABLE_SCHEMA
 from storage.client import connect
 from storage.migrations import migrate, pending
@@ -16,7 +18,9 @@ from storage.rollups import VIEWS
 from storage.schema import EVENTS_TABLE, SORT_KEY, add_user_hash_ddl, create_table_ddl
 from storage.tables import DATA_TABLES, MIGRATIONS_TABLE
 from storage.writer import Writer
+from tests.clickhouse.server import ClickHouse
 from tests.contract.test_storage import RECEIVED_US, event, table
+from tests.end_to_end.api import count, post
 
 COUNT = f"SELECT count() FROM {EVENTS_TABLE} FINAL"
 APPROXIMATE = "SELECT toUInt64(uniqCombined64Merge(13)(events)) FROM events_daily"
@@ -44,6 +48,14 @@ def earlier(dsn: str) -> Iterator[Callable[[], Client]]:
     client = connect(dsn)
     for name in (*VIEWS, *DATA_TABLES, NEW, OLD, MIGRATIONS_TABLE):
         client.command(f"DROP TABLE IF EXISTS {name} SYNC")
+    make_earlier_tables(client)
+    yield lambda: connect(dsn)
+    for name in (*VIEWS, *DATA_TABLES, NEW, OLD, MIGRATIONS_TABLE):
+        client.command(f"DROP TABLE IF EXISTS {name} SYNC")
+
+
+def make_earlier_tables(client: Client) -> None:
+    """Of an empty database."""
     migrate(client, TABLE_SCHEMA)
     client.command(f"DROP TABLE {EVENTS_TABLE} SYNC")
     [ddl] = create_table_ddl(TABLE_SCHEMA)
@@ -59,9 +71,6 @@ def earlier(dsn: str) -> Iterator[Callable[[], Client]]:
             f" toDateTime64({event_time}, 6, 'UTC'), toDateTime64({key_time}, 6, 'UTC'),"
             f" toDateTime64({received}, 6, 'UTC'), {event_time if has_time else 'NULL'}"
         )
-    yield lambda: connect(dsn)
-    for name in (*VIEWS, *DATA_TABLES, NEW, OLD, MIGRATIONS_TABLE):
-        client.command(f"DROP TABLE IF EXISTS {name} SYNC")
 
 
 def assert_migrated(client: Client) -> None:
@@ -94,6 +103,19 @@ def test_every_event_is_there_once_with_its_own_time(earlier: Callable[[], Clien
     rows = table([event(id="order", timestamp=1_705_312_800)], received_us=RECEIVED_US)
     Writer(earlier, EVENTS_TABLE).write(rows, token="retry")
     assert client.command(COUNT) == EVENTS
+
+
+def test_two_workers_that_start_at_once_migrate_once(
+    clickhouse: ClickHouse, tmp_path: Path
+) -> None:
+    url = clickhouse.create_database()
+    make_earlier_tables(connect(url))
+    with running_service(tmp_path, "--clickhouse-url", url, "--workers", "3") as service:
+        assert count(service, "e") == EVENTS - 1
+        assert count(service, "other") == 1
+        assert post(service, "/events", event(id="order", timestamp=1_705_312_800)).status == 201
+        assert count(service, "e") == EVENTS - 1
+    assert_migrated(connect(url))
 
 
 @pytest.mark.parametrize("kill_at", range(20))

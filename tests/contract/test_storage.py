@@ -146,6 +146,22 @@ def test_a_batch_over_hundreds_of_months_is_stored(connected: Connect) -> None:
     assert counted(connected()) == [(480, 0)]
 
 
+def test_events_of_three_centuries_make_a_bounded_number_of_parts(connected: Connect) -> None:
+    months = [
+        event(id=f"{year}-{month}", date=f"{year}-{month:02d}-15T10:00:00Z")
+        for year in range(1970, 2300)
+        for month in range(1, 13)
+    ]
+    Writer(connected, EVENTS_TABLE).write(table(months), token="centuries")
+    client = connected()
+    assert counted(client, to="2299-12-31T23:59:59Z") == [(3960, 0)]
+    parts = client.command(
+        "SELECT count() FROM system.parts WHERE active AND database = currentDatabase()"
+        " AND startsWith(table, 'events')"
+    )
+    assert parts <= 30 * 12 + 30 + 2 * 33
+
+
 def test_the_first_and_the_last_year_are_stored_and_found(connected: Connect) -> None:
     raw = [event(date="1970-01-01T00:00:00Z"), event(date="2299-12-31T23:59:59.999999Z")]
     Writer(connected, EVENTS_TABLE).write(table(raw), token="ends")
