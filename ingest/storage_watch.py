@@ -70,13 +70,14 @@ class StorageWatch:
             if self._flusher.state != "ok":
                 continue
             recovered = self._flusher.recoveries != recoveries
-            if not self._begun:
-                await self.begin()
-            elif recovered or time.monotonic() - checked_s >= self._check_every_s:
-                await self._check_parts()
-            else:
+            is_due = recovered or time.monotonic() - checked_s >= self._check_every_s
+            if self._begun and not is_due:
                 continue
             recoveries, checked_s = self._flusher.recoveries, time.monotonic()
+            try:
+                await (self._check_parts() if self._begun else self.begin())
+            except Exception as error:  # a disk, or a bug: look again when it is due
+                log.error("storage could not be looked at", error=str(error))
 
     async def _check_parts(self) -> None:
         sql, parameters = broken_parts_query(self._placement)

@@ -46,6 +46,24 @@ def test_each_event_is_on_one_shard_and_counted_once(shards: Cluster, service: S
     assert shards.sql("SELECT count() > 0 FROM events_daily_local") == ["1", "1"]
 
 
+def test_a_part_that_another_shard_lost_is_noticed_and_stored_again(
+    shards: Cluster, service: Service
+) -> None:
+    events = [event("kept", id=str(n), timestamp=1_705_312_800) for n in range(1000)]
+    assert post(service, "/events/batch", {"events": events}).status == 201
+    assert count(service, "kept") == 1000
+    other = shards.servers[1]
+    part = other.sql(
+        "SELECT path FROM system.parts WHERE active AND table = 'events_local'"
+        " ORDER BY rows DESC LIMIT 1"
+    )
+    other.stop()
+    Path(part, "columns.txt").write_text("not what it was")
+    other.start()
+    wait_until(lambda: service.request("GET", "/readyz").status == 200)
+    wait_until(lambda: count(service, "kept") == 1000, 40)
+
+
 @pytest.mark.parametrize("number", [0, 1], ids=["the first", "another"])
 def test_a_shard_that_crashes_costs_no_event(
     shards: Cluster, service: Service, tmp_path: Path, number: int
