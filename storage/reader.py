@@ -1,6 +1,7 @@
 """Queries, off the event loop: a bounded number at a time, bounded in what each may take."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +76,8 @@ class Reader:
         self._killer = ThreadPoolExecutor(1, thread_name_prefix="killer")
         self._queries = 0
         self._queries_max = clients + waiting_max
-        self._running: dict[str, Connections | None] = {}  # None: connecting
+        self._guard = threading.Lock()
+        self._running: dict[str, Connections | None] = {}  # None: connecting, or done
         self._stopped: set[str] = set()
         self._clock = clock
         self._broken_until_s = float("-inf")
@@ -133,8 +135,9 @@ class Reader:
                 self._broken_until_s = self._clock() + BREAK_S
             raise
         finally:
-            del self._running[tag]
-            self._stopped.discard(tag)
+            with self._guard:
+                del self._running[tag]
+                self._stopped.discard(tag)
 
     def _ask(
         self, sql: str, parameters: dict[str, Any], settings: dict[str, Any], tag: str
@@ -154,19 +157,29 @@ class Reader:
             # What the embedded engine had of the answer would be a part of the next one.
             client.close()
             raise
-        self._free.put((client, connections))
+        with self._guard:  # a stop that comes later must not meet the next query of this client
+            self._running[tag] = None
+            if tag in self._stopped:
+                client.close()
+            else:
+                self._free.put((client, connections))
         return rows
 
     def _stop(self, tag: str) -> None:
-        if tag not in self._running:  # it has ended, or was never begun
-            return
-        self._stopped.add(tag)
-        connections = self._running.get(tag)
-        if connections is None:
-            return
-        if connections.can_close:
-            connections.close()
-            return
+        with self._guard:
+            if tag not in self._running:  # it has ended, or was never begun
+                return
+            self._stopped.add(tag)
+            connections = self._running[tag]
+            if connections is None:
+                return
+            if connections.can_close:
+                connections.close()
+                return
+        self._kill(tag)
+
+    def _kill(self, tag: str) -> None:
+        """Of the embedded engine."""
         try:
             client = self._connect()
             try:
