@@ -21,7 +21,7 @@ def plan_names(parameters: Parameters, now_us: int) -> Plan:
     limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or LIMIT_DEFAULT
     selection = parse_selection(parameters, now_us=now_us)
     return Plan(
-        [names_sql(selection, limit)], partial(_answer_names, selection), selection.range.is_open
+        [names_sql(selection, limit)], partial(_answer_names, selection), selection.range.end.us
     )
 
 
@@ -60,7 +60,7 @@ def plan_properties(parameters: Parameters, now_us: int) -> Plan:
     return Plan(
         [properties_sql(selection, SCOPES[scope], limit)],
         partial(_answer_properties, selection, scope),
-        selection.range.is_open,
+        selection.range.end.us,
     )
 
 

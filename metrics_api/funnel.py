@@ -54,7 +54,7 @@ class Funnel:
 def plan_funnel(parameters: Parameters, now_us: int) -> Plan:
     """Raises ParameterError."""
     funnel = parse_funnel(parameters, now_us=now_us)
-    return Plan([funnel_sql(funnel)], partial(_answer, funnel), funnel.selection.range.is_open)
+    return Plan([funnel_sql(funnel)], partial(_answer, funnel), funnel.selection.range.end.us)
 
 
 def parse_funnel(parameters: Parameters, *, now_us: int) -> Funnel:

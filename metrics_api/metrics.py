@@ -20,14 +20,14 @@ def plan_metrics(parameters: Parameters, now_us: int) -> Plan:
     return Plan(
         [build_sql(query) for query in queries],
         partial(_answer_metrics, queries),
-        query.selection.range.is_open,
+        query.selection.range.end.us,
     )
 
 
 def plan_top(parameters: Parameters, now_us: int) -> Plan:
     """Raises ParameterError."""
     query = parse_top(parameters, now_us=now_us)
-    return Plan([build_sql(query)], partial(_answer_top, query), query.selection.range.is_open)
+    return Plan([build_sql(query)], partial(_answer_top, query), query.selection.range.end.us)
 
 
 def _answer_metrics(queries: list[Query], answers: list[Rows]) -> Answer:

@@ -22,12 +22,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """answer: makes the reply of the rows of each statement; is_open: new events still come into
-    the range that was asked for."""
+    """answer: makes the reply of the rows of each statement; end_us: the last instant of the range
+    that was asked for, in µs since 1970."""
 
     statements: Sequence[Statement]
     answer: Callable[[Sequence[Rows]], Answer]
-    is_open: bool
+    end_us: int
 
 
 Question = Callable[[Parameters, int], Plan]

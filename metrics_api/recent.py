@@ -56,7 +56,7 @@ def recent_question(schema: pa.Schema, restore: Restore) -> Question:
         recent = parse_recent(parameters, now_us=now_us)
         statement = recent_sql(recent, schema)
         answer = partial(_answer, recent, schema.names, restore)
-        return Plan([statement], answer, recent.selection.range.is_open)
+        return Plan([statement], answer, recent.selection.range.end.us)
 
     return plan
 

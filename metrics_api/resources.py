@@ -41,8 +41,8 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class QueryParts:
     """What the resources of all questions share. flush_timeout_s: how long
-    `?consistency=flushed` waits; open_s, closed_s: how long replies live whose range is open to new
-    events, and closed to all but late ones; now_us: the time of day."""
+    `?consistency=flushed` waits; open_s, closed_s: how long replies live whose range reaches the
+    watermark, and of those that only late events can change; now_us: the time of day."""
 
     reader: Reader
     answers: Answers
@@ -99,7 +99,8 @@ class QuestionResource:
             rows = [await self._rows(statement) for statement in plan.statements]
         answer = plan.answer(rows)
         answer.document["watermark"] = printed_ms(watermark_us)
-        life_s = parts.open_s if plan.is_open else parts.closed_s
+        # Events of the range that were received and not stored yet are missing: it is not closed.
+        life_s = parts.closed_s if plan.end_us < watermark_us else parts.open_s
         return Reply(render(answer, media_type), media_type, made_us / 1_000_000, life_s)
 
     async def _rows(self, statement: Statement) -> Rows:

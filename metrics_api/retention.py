@@ -39,7 +39,7 @@ def plan_retention(parameters: Parameters, now_us: int) -> Plan:
     """Raises ParameterError."""
     retention = parse_retention(parameters, now_us=now_us)
     return Plan(
-        [retention_sql(retention)], partial(_answer, retention), retention.selection.range.is_open
+        [retention_sql(retention)], partial(_answer, retention), retention.selection.range.end.us
     )
 
 
