@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metrics_api.errors import ParameterError
+from metrics_api.local_time import local_time
+from metrics_api.moments import Unit
 from metrics_api.statement import Bindings
-from metrics_api.times import UTC_NAME, Unit
+from metrics_api.times import Range
+from metrics_api.zones import UTC_NAME
 from storage.schema import USER
 
 ITEM_COLUMNS: Mapping[str, str] = {
@@ -59,13 +62,12 @@ KNOWN = (
 )  # fmt: skip
 FILTERABLE = tuple(name for name in KNOWN if name not in TIME_UNITS)
 _BUCKETS: Mapping[Unit, str] = {
-    "minute": "formatDateTime(event_time, '%Y-%m-%d %H:%i:00{offset}', {tz})",
-    "hour": "formatDateTime(event_time, '%Y-%m-%d %H:00:00{offset}', {tz})",
-    "day": "formatDateTime(event_time, '%Y-%m-%d', {tz})",
+    "minute": "formatDateTime({moment}, '%Y-%m-%d %H:%i:00')",
+    "hour": "formatDateTime({moment}, '%Y-%m-%d %H:00:00')",
+    "day": "formatDateTime({moment}, '%Y-%m-%d')",
     # Weeks begin on Monday; Date32 reaches as far as our times.
-    "week": "toString(toDate32(toTimeZone(event_time, {tz}))"
-    " - (toDayOfWeek(event_time, 0, {tz}) - 1))",
-    "month": "formatDateTime(event_time, '%Y-%m', {tz})",
+    "week": "toString(toDate32({moment}) - (toDayOfWeek({moment}) - 1))",
+    "month": "formatDateTime({moment}, '%Y-%m')",
 }
 
 
@@ -77,13 +79,15 @@ class Dimension:
     kind: Literal["column", "time", "item", "param"]
     key: str = ""
 
-    def text(self, bindings: Bindings, *, zone: str = UTC_NAME) -> str:
-        """Its SQL; an item's is a name that only the array join gives a meaning."""
+    def text(self, bindings: Bindings, bounds: Range | None = None) -> str:
+        """Its SQL; an item's is a name that only the array join gives a meaning. bounds: of the
+        events, needed by times."""
         match self.kind:
             case "column":
                 return _COLUMNS[self.name]
             case "time":
-                return bucket(TIME_UNITS[self.name], bindings, zone)
+                assert bounds is not None
+                return bucket(TIME_UNITS[self.name], bindings, bounds)
             case "item":
                 return self.name
             case "param":
@@ -104,7 +108,8 @@ class Dimension:
     def _value(self, kind: str, bindings: Bindings) -> str:
         column = PARAM_PREFIXES[self.name.partition(".")[0] + "."]
         key = bindings.text(self.key)
-        return f"{column}.{kind}_value[indexOf({column}.key, {key})]"
+        value = f"{column}.{kind}_value[indexOf({column}.key, {key})]"
+        return f"({value} + 0.)" if kind == "number" else value  # -0 is 0
 
 
 def parse_dimension(name: str, parameter: str) -> Dimension:
@@ -125,11 +130,13 @@ def parse_dimension(name: str, parameter: str) -> Dimension:
     )
 
 
-def bucket(unit: Unit, bindings: Bindings, zone: str) -> str:
+def bucket(unit: Unit, bindings: Bindings, bounds: Range) -> str:
     """The SQL of the name of the minute, hour, day, week or month that an event is in.
 
     Hours and minutes of another zone than UTC carry their offset, for a clock that is set back
-    shows the same hour twice.
+    shows the same hour twice. bounds: of the events.
     """
-    offset = "" if zone == UTC_NAME else "%z"
-    return _BUCKETS[unit].format(offset=offset, tz=bindings.text(zone))
+    local = local_time(bounds, bindings)
+    name = local.named(_BUCKETS[unit])
+    has_offset = bounds.zone != UTC_NAME and unit in ("minute", "hour")
+    return f"concat({name}, {local.offset})" if has_offset else name

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from metrics_api.buckets import bucket_us, buckets
 from metrics_api.dimensions import TIME_UNITS
+from metrics_api.moments import Unit
 from metrics_api.params import Query
 from metrics_api.question import Rows
-from metrics_api.times import Unit, bucket_us, buckets
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Line:
     is_other: bool
     count: int
     users: int
-    measures: tuple[float | None, ...]
+    measures: tuple[float | int | None, ...]
 
 
 Place = tuple[bool, tuple[str, ...]] | None
@@ -27,11 +28,13 @@ Place = tuple[bool, tuple[str, ...]] | None
 
 @dataclass(slots=True)
 class Lines:
-    """groups: in the order asked for, the other group last; series: in the order of time."""
+    """groups: in the order asked for, the other group last; series: in the order of time;
+    is_truncated: there are groups beyond the limit."""
 
     total: Line
     groups: list[Line] = field(default_factory=list)
     series: dict[Place, list[Line]] = field(default_factory=dict)
+    is_truncated: bool = False
 
     def series_of(self, line: Line | None) -> list[Line]:
         """The points of a group, or of the total for None."""
@@ -54,7 +57,7 @@ def read_lines(query: Query, rows: Rows) -> Lines:
             bool(is_group and is_other),
             count,
             users,
-            tuple(measures),
+            tuple(m.read(found) for m, found in zip(query.measures, measures, strict=True)),
         )
         if is_bucket:
             lines.series.setdefault(_place(line if is_group else None), []).append(line)
@@ -97,6 +100,7 @@ def _order(query: Query, lines: Lines) -> None:
     others = [line for line in lines.groups if line.is_other]
     lines.groups = [line for line in lines.groups if not line.is_other]
     lines.groups += others if query.other else []
+    lines.is_truncated = bool(others)
     for points in lines.series.values():
         points.sort(key=lambda point: _time(point.bucket))
 

@@ -47,6 +47,7 @@ def _answer_top(query: Query, answers: list[Rows]) -> Answer:
         **query.selection.range.document(),
         **_numbers(query, lines.total),
         "top": [{"key": line.keys[0], **_numbers(query, line)} for line in lines.groups],
+        "truncated": lines.is_truncated,
     }
     return _with_table(query, document, lines)
 
@@ -63,6 +64,7 @@ def _document(query: Query, lines: Lines) -> dict[str, Any]:
         document["series"] = _series(query, lines.series_of(None))
     if lines.groups:
         document["grouped_metrics"] = [_group(query, lines, line) for line in lines.groups]
+        document["truncated"] = lines.is_truncated
     return document
 
 
@@ -99,7 +101,7 @@ def _with_table(query: Query, document: dict[str, Any], lines: Lines) -> Answer:
     if query.interval:
         columns["time"] = "text"
     columns |= METRICS_COLUMNS
-    columns |= {measure.name: "number" for measure in query.measures}
+    columns |= {measure.name: measure.kind for measure in query.measures}
     shown = lines.groups if query.groups else [lines.total]
     if query.interval:
         shown = [

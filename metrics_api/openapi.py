@@ -6,10 +6,11 @@ from typing import Any
 from metrics_api.catalogue import SCOPES
 from metrics_api.dimensions import FILTERABLE, KNOWN, PARAM_PREFIXES
 from metrics_api.formats import ARROW, CSV
+from metrics_api.moments import UNITS
 from metrics_api.params import CONSISTENCIES, LIMIT_MAX
 from metrics_api.recent import LIMIT_MAX as PAGE_MAX
 from metrics_api.retention import PERIODS, PERIODS_MAX
-from metrics_api.times import COMPARISONS, EARLIEST_TEXT, UNITS
+from metrics_api.times import COMPARISONS, EARLIEST_TEXT
 
 _COUNT = {"type": "integer", "minimum": 0}
 _TEXT = {"type": "string", "minLength": 1}

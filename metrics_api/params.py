@@ -3,12 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from metrics_api.dimensions import Dimension, parse_dimension
+from metrics_api.dimensions import TIME_UNITS, Dimension, parse_dimension
 from metrics_api.errors import ParameterError
 from metrics_api.filters import Filter, parse_filters
 from metrics_api.measures import MEASURES_MAX, Measure, parse_measure
+from metrics_api.moments import UNITS, Unit
 from metrics_api.query_string import Parameters
-from metrics_api.times import COMPARISONS, UNITS, Comparison, Range, Unit, parse_range
+from metrics_api.times import COMPARISONS, Comparison, Range, parse_range
 
 Consistency = Literal["eventual", "flushed"]
 CONSISTENCIES: tuple[Consistency, ...] = get_args(Consistency)
@@ -64,8 +65,11 @@ def parse_query(parameters: Parameters, *, now_us: int) -> Query:
     names = parameters.many("event_name")
     if not names:
         raise ParameterError("Query parameter event_name is required")
-    parsed = parse_range(parameters, now_us=now_us)
     groups = parse_groups(parameters)
+    interval = parameters.choice("interval", UNITS)
+    times = [TIME_UNITS[group.name] for group in groups if group.kind == "time"]
+    longest = max(times, key=UNITS.index) if times else interval
+    parsed = parse_range(parameters, now_us=now_us, buckets=longest)
     measures = parse_measures(parameters)
     limit = parameters.integer("limit", low=1, high=LIMIT_MAX)
     if limit is None and any(group.name not in UNLIMITED for group in groups):
@@ -74,7 +78,7 @@ def parse_query(parameters: Parameters, *, now_us: int) -> Query:
     query = Query(
         Selection(tuple(names), parsed),
         groups,
-        parameters.choice("interval", UNITS),
+        interval,
         measures,
         order,
         descending,

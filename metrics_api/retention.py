@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 from metrics_api.errors import ParameterError
+from metrics_api.local_time import local_time
 from metrics_api.params import Selection, parse_selection
 from metrics_api.query_string import Parameters
 from metrics_api.question import Answer, Plan, Rows
@@ -65,8 +66,7 @@ def retention_sql(retention: Retention) -> Statement:
     """Rows are (number of the period since 1970, periods later, users); 0 periods later are all
     who began."""
     bindings = Bindings()
-    zone = bindings.text(retention.selection.range.zone)
-    day = f"toDate32(toTimeZone(event_time, {zone}))"
+    day = f"toDate32({local_time(retention.selection.range, bindings).moment})"
     columns = ", ".join(
         [
             f"{_NUMBERS[retention.period].replace('{day}', day)} AS number",

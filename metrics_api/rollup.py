@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from metrics_api.params import Query, Selection
 from metrics_api.selection import TIME_MAX_US, named_and_filtered, within
 from metrics_api.statement import Bindings
-from metrics_api.times import UTC_NAME, Instant, Range
+from metrics_api.times import Instant, Range
+from metrics_api.zones import UTC_NAME
 from storage.rollups import MERGED, ROLLUPS, STATES, STATES_BY
 from storage.schema import EVENTS_TABLE
 

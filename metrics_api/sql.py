@@ -87,11 +87,9 @@ class _Builder:
     def _rows(self, groups: Sequence[int]) -> str:
         """A row for each event, or for each item of it."""
         query, bindings = self._query, self._bindings
-        zone = query.selection.range.zone
-        columns = [
-            f"{query.groups[number].text(bindings, zone=zone)} AS g{number}" for number in groups
-        ]
-        time = bucket(query.interval, bindings, zone) if query.interval else "''"
+        bounds = query.selection.range
+        columns = [f"{query.groups[n].text(bindings, bounds)} AS g{n}" for n in groups]
+        time = bucket(query.interval, bindings, bounds) if query.interval else "''"
         columns.append(f"{time} AS bucket")
         if self._is_rolled_up:
             is_hourly = query.interval == "hour" or any(g.name == "hourly" for g in query.groups)
@@ -107,7 +105,7 @@ class _Builder:
         if not measure.number:
             return "0"
         if self._is_of_items and measure.is_of_items:
-            return f"toFloat64(item_{measure.number})"
+            return measure.item_value()
         return measure.value(self._bindings)
 
     def _by_event(self, rows: str, groups: Sequence[int], other: str) -> str:
@@ -119,7 +117,7 @@ class _Builder:
             values = [f"r{number} AS m{number}" for number in numbers]
             return f"SELECT {', '.join(['*', *keys, *values])} FROM ({marked})"
         values = [
-            f"{'sum' if measure.is_of_items else 'any'}(r{number}) AS m{number}"
+            f"{measure.of_items(f'r{number}')} AS m{number}"
             for number, measure in enumerate(self._query.measures)
         ]
         by = [EVENT, "event_time", "user_hash", "bucket", "other"]
@@ -132,7 +130,11 @@ class _Builder:
         if query.order == "key":
             return ", ".join(f"k{number}{direction}" for number in groups)
         keys = ", ".join(f"k{number}" for number in groups)
-        return f"{self._aggregates()[query.order]}{direction} NULLS LAST, {keys}"
+        by = self._aggregates().get(query.order)
+        for number, measure in enumerate(query.measures):
+            if measure.name == query.order:
+                by = measure.order(f"m{number}", approximate=query.approximate)
+        return f"{by}{direction} NULLS LAST, {keys}"
 
     def _aggregates(self) -> dict[str, str]:
         """By their names in the reply."""

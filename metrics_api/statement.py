@@ -33,6 +33,9 @@ class Bindings:
     def integer(self, value: int) -> str:
         return self._bind(value, "Int64")
 
+    def integers(self, values: Sequence[int]) -> str:
+        return self._bind(list(values), "Array(Int64)")
+
     def unsigned(self, value: int) -> str:
         return self._bind(value, "UInt64")
 

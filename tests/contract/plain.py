@@ -3,11 +3,17 @@ code with the product."""
 
 import math
 import re
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
+
+import tzdata
 
 COLUMNS = {
     "channel": ("channel_type",), "platform": ("channel_type",), "event_name": ("name",),
@@ -89,8 +95,10 @@ def text(event: dict[str, Any], dimension: str, tz: str, item: dict[str, Any]) -
         if entry.get("string_value") is not None:
             return str(entry["string_value"])
         if entry.get("number_value") is not None:
-            number = entry["number_value"]
-            return str(int(number)) if number == int(number) else repr(number)
+            number = entry["number_value"] or 0  # not -0.0
+            if number == int(number) and abs(number) < 10**21:
+                return str(int(number))
+            return re.sub(r"e\+?(-?)0*", r"e\1", repr(number))  # 1e-7, 1e308
         if entry.get("boolean_value") is not None:
             return "true" if entry["boolean_value"] else "false"
         return ""
@@ -100,8 +108,15 @@ def text(event: dict[str, Any], dimension: str, tz: str, item: dict[str, Any]) -
     return value or ""
 
 
+@cache
+def zone(name: str) -> ZoneInfo:
+    """As the newest rules have it, which those of the system may not be."""
+    with (Path(tzdata.__file__).parent / "zoneinfo" / name).open("rb") as file:
+        return ZoneInfo.from_file(file, name)
+
+
 def bucket(moment: datetime, unit: str, tz: str) -> str:
-    local = moment.astimezone(ZoneInfo(tz))
+    local = moment.astimezone(zone(tz))
     offset = "" if tz == "UTC" else "%z"
     if unit == "week":
         local -= timedelta(days=local.weekday())
@@ -142,11 +157,28 @@ def _float(value: str) -> float | None:
         return None
 
 
-def numbers(event: dict[str, Any], items: list[dict[str, Any]], what: str) -> float | None:
+def worth(number: float) -> Fraction:
+    """The decimal that a price is written as, the binary fraction that any other number is."""
+    decimal = Fraction(repr(number))
+    is_price = (decimal * 10**6).denominator == 1 and abs(number) < 10**9
+    return decimal if is_price else Fraction(number)
+
+
+def nearest(exact: Fraction) -> float:
+    """No sum is infinite."""
+    try:
+        return float(exact)
+    except OverflowError:
+        return sys.float_info.max if exact > 0 else -sys.float_info.max
+
+
+def numbers(event: dict[str, Any], items: list[dict[str, Any]], what: str) -> float | int | None:
     if what in ("revenue", "quantity"):
         name = "revenue_in_usd" if what == "revenue" else "quantity"
         have = [item[name] for item in items if item.get(name) is not None]
-        return float(sum(have)) if have else None
+        if what == "quantity":
+            return sum(have) if have else None
+        return nearest(sum(map(worth, have), Fraction())) if have else None
     value = param(event, what).get("number_value")
     return None if value is None else float(value)
 
@@ -164,16 +196,21 @@ def measure(name: str, chosen: list[tuple[dict[str, Any], list[dict[str, Any]]]]
     if not values:
         return None
     match function:
+        case "sum" if what == "quantity":
+            return sum(values)
         case "sum":
-            return math.fsum(values)
+            return nearest(sum(map(worth, values), Fraction()))
+        case "avg" if what == "quantity":
+            return nearest(Fraction(sum(values)) / len(values))
         case "avg":
-            return math.fsum(values) / len(values)
+            return nearest(sum(map(worth, values), Fraction()) / len(values))
         case "min":
             return values[0]
         case "max":
             return values[-1]
-    level = 0.5 if function == "median" else float(function[1:]) / 100
-    return values[min(len(values) - 1, int(level * len(values)))]
+    percent = Fraction("50" if function == "median" else function[1:])
+    rank = math.ceil(percent / 100 * len(values))
+    return values[max(rank, 1) - 1]
 
 
 def answer(events: list[dict[str, Any]], ask: Ask) -> dict[str, Any]:
@@ -239,6 +276,7 @@ def answer(events: list[dict[str, Any]], ask: Ask) -> dict[str, Any]:
         {"key": key, **with_series(groups[key])} for key in ordered[: ask.limit]
     ]
     left = ordered[ask.limit :] if ask.limit is not None else []
+    document["truncated"] = bool(left)
     if left and ask.other:
         merged: dict[int, tuple[Any, list[Any]]] = {}
         for key in left:
@@ -302,3 +340,20 @@ def retention(
         if (back is None or event["name"] == back) and period > began.get(user(event), "9"):
             result[began[user(event)]][period].add(user(event))
     return {a: {b: len(users) for b, users in row.items()} for a, row in result.items()}
+
+
+def range_before(first: date, days: int, tz: str) -> tuple[datetime, datetime]:
+    """(first instant, end) of the whole days that are compared with so many from `first` on."""
+    after = first + timedelta(days=days)
+    if first.day == after.day == 1:  # whole months
+        before = first
+        months = after.year * 12 + after.month - first.year * 12 - first.month
+        for _ in range(months):
+            before = (before - timedelta(days=1)).replace(day=1)
+    else:
+        before = first - timedelta(days=days)
+    return midnight(before, tz), midnight(first, tz)
+
+
+def midnight(day: date, tz: str) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=zone(tz)).astimezone(UTC)
