@@ -42,7 +42,10 @@ def detached_parts(client: Client, placement: Placement) -> list[str]:
     sql, parameters = broken_parts_query(placement)
     with storage_errors():
         rows = client.query(sql, parameters=dict(parameters)).result_rows
-    return [f"part {name} of {table} on {host}: {reason}" for host, table, name, reason in rows]
+    return [
+        f"part {name} of {table} on {host} is detached: {reason}"
+        for host, table, name, reason in rows
+    ]
 
 
 def damaged_parts(client: Client, placement: Placement) -> list[str]:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tenacity
 from clickhouse_connect.driver.client import Client
 
 from ingest.columns import TABLE_SCHEMA
 from storage.client import connect
-from storage.errors import PausedError
+from storage.errors import PausedError, TransientError
 from storage.inspection import (
     count_events,
     damaged_parts,
@@ -42,10 +43,22 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def connected(shards: Cluster) -> Connect:
     """Makes clients of the cluster, whose tables are empty."""
-    migrate(connect(shards.url, settings=SETTINGS), TABLE_SCHEMA, placement=PLACEMENT)
+    make_tables(shards.url)
     for name in DATA_TABLES:
         shards.sql(f"TRUNCATE TABLE {name}_local")
     return lambda: connect(shards.url, settings=SETTINGS)
+
+
+def make_tables(url: str) -> None:
+    """As the service does it: what is transient is tried again."""
+    for retry in tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(TransientError),
+        stop=tenacity.stop_after_attempt(5),
+        wait=tenacity.wait_fixed(0.2),
+        reraise=True,
+    ):
+        with retry:
+            migrate(connect(url, settings=SETTINGS), TABLE_SCHEMA, placement=PLACEMENT)
 
 
 def run_cli(cluster: Cluster, data_dir: Path, *command: str) -> "subprocess.CompletedProcess[str]":
@@ -96,7 +109,7 @@ def test_the_server_confirms_exactly_the_rows_that_were_sent(connected: Connect)
 def test_what_was_written_is_read_though_replicas_lag(tmp_path: Path) -> None:
     """These replicas never copy from each other: a lag without end."""
     with cluster(tmp_path, shards=1, replicas=2) as replicas:
-        migrate(connect(replicas.url, settings=SETTINGS), TABLE_SCHEMA, placement=PLACEMENT)
+        make_tables(replicas.url)
         clients = [
             connect(server.url(replicas.database), settings=SETTINGS) for server in replicas.servers
         ]
@@ -139,7 +152,7 @@ def test_the_doctor_looks_at_all_shards(
     other.start()
     [fault] = detached_parts(connected(), PLACEMENT)
     assert "of events_local on" in fault
-    assert f":{other.tcp_port}: broken" in fault
+    assert f":{other.tcp_port} is detached: broken" in fault
     other.sql("DROP TABLE events_local SYNC", database=shards.database)
     connected_again = connect(shards.url, settings=SETTINGS)
     apply(connected_again, pending(connected_again, TABLE_SCHEMA, placement=PLACEMENT))
@@ -176,8 +189,8 @@ def test_a_shard_that_is_added_takes_later_events_and_doubles_none(tmp_path: Pat
     old, new = table(events("2024-01-15")), table(events(f"{later}"))
     timeless = table([event(id=f"timeless-{n}") for n in range(300)])
     with cluster(tmp_path) as growing:
+        make_tables(growing.url)
         client = connect(growing.url, settings=SETTINGS)
-        migrate(client, TABLE_SCHEMA, placement=PLACEMENT)
         writer = Writer(lambda: client, EVENTS_TABLE)
         writer.write(old, token="old")
         writer.write(timeless, token="timeless")

@@ -252,10 +252,14 @@ def test_too_many_questions_are_refused_and_ingestion_goes_on(
 def test_questions_of_clients_that_went_away_are_given_up(
     new_service: Callable[..., Service],
 ) -> None:
-    service = new_service(EVENT_STREAM_QUERY__CONCURRENCY="1", EVENT_STREAM_CACHE__OPEN_SECONDS="0")
+    service = new_service(
+        EVENT_STREAM_QUERY__CONCURRENCY="1",
+        EVENT_STREAM_QUERY__WAITING="1000",
+        EVENT_STREAM_CACHE__OPEN_SECONDS="0",
+    )
     service.start()
     asking = []
-    for number in range(40):
+    for number in range(300):
         connection = HTTPConnection("127.0.0.1", service.port)
         connection.request("GET", f"/events/metrics?event_name=e{number}&group_by=param.x")
         asking.append(connection)

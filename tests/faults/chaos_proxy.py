@@ -46,19 +46,20 @@ class ChaosProxy:
                     time.sleep(self._rng.uniform(0.1, 1))
                 if action == "cut request":
                     request = request[: self._rng.randrange(len(request))]
-                reply = self._exchange(request)
+                reply = self._exchange(request, is_whole=action != "cut request")
                 if action == "replay":
-                    reply = self._exchange(request)
+                    reply = self._exchange(request, is_whole=True)
                 if action == "cut reply":
                     reply = reply[: self._rng.randrange(len(reply) or 1)]
                 client.sendall(reply)
         except OSError:
             pass
 
-    def _exchange(self, request: bytes) -> bytes:
+    def _exchange(self, request: bytes, *, is_whole: bool) -> bytes:
         with socket.create_connection(self._target, timeout=10) as server:
             server.sendall(request)
-            server.shutdown(socket.SHUT_WR)
+            if not is_whole:  # a server takes it for a client that waits for no answer
+                server.shutdown(socket.SHUT_WR)
             return _message(server)
 
 
