@@ -11,16 +11,26 @@ from ingest.keys import Key, KeyRing, Scope, keys_path
 from ingest.rate_limits import RateLimits, RequestLimits
 from ingest.settings import Settings
 
-_OPEN = frozenset({"livez", "readyz", DOCUMENT_PATH.strip("/"), PREFIX.strip("/")})
+_PROBES = frozenset({"livez", "readyz"})
+_OPEN = _PROBES | {DOCUMENT_PATH.strip("/"), PREFIX.strip("/")}
 
 
 def scope_for(route: str, method: str) -> Scope | None:
     """What a key needs for a route: events are sent and asked for below /events, health and
     documentation are for everyone, and all else is for operators."""
-    first = route.removeprefix("/v1").strip("/").partition("/")[0]
+    first = _first(route)
     if first == "events":
         return "ingest" if method == "POST" else "query"
     return None if first in _OPEN else "admin"
+
+
+def is_probe(route: str) -> bool:
+    """Health is asked for however busy a neighbour at the same address is."""
+    return _first(route) in _PROBES
+
+
+def _first(route: str) -> str:
+    return route.removeprefix("/v1").strip("/").partition("/")[0]
 
 
 SECURITY_HEADERS = {
@@ -74,5 +84,9 @@ def build_access(settings: Settings) -> Access:
     async def failed(req: Request, resp: Response) -> None:
         await limits.take("failures", req, resp)
 
-    middleware = [SecurityHeaders(), Authentication(keys, scope_for, failed), RequestLimits(limits)]
+    middleware = [
+        SecurityHeaders(),
+        Authentication(keys, scope_for, failed),
+        RequestLimits(limits, is_free=is_probe),
+    ]
     return Access(keys, limits, middleware)

@@ -22,6 +22,7 @@ from ingest.freshness import LocalFreshness, ServiceFreshness
 from ingest.gatherer import Gatherer
 from ingest.health import LiveResource, ReadyResource
 from ingest.instruments import BooksCollector, RequestInstruments
+from ingest.last_resort import HeadAsGet, LastResort
 from ingest.ledger import Ledger
 from ingest.ledger_resource import LedgerResource
 from ingest.lifespan import Lifespan
@@ -195,8 +196,8 @@ def create_app(
             fill=fill.header,
             observe=request_instruments.observe,
         )
-    return BodyGuard(
-        served,
+    guarded = BodyGuard(
+        HeadAsGet(served),
         url_bytes_max=limits.url_bytes,
         head_bytes_max=limits.head_bytes,
         bytes_max=limits.body_bytes,
@@ -204,6 +205,7 @@ def create_app(
         timeout_s=limits.body_seconds,
         may_send=access.may_send,
     )
+    return LastResort(guarded, request_instruments.observe)
 
 
 def _query_parts(

@@ -101,7 +101,10 @@ class BodyGuard:
             if is_first:
                 is_first = False
                 return _EMPTY
-            return await receive()
+            # The body was read up to its length: the message that ends it may still be to come.
+            while (message := await receive())["type"] == "http.request":
+                pass
+            return message
 
         try:
             await self._app(scope, emptied, _closing(send) if is_left else send)

@@ -73,6 +73,10 @@ _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
     "br": _Brotli,
 }
 ENCODINGS = tuple(_DECOMPRESSORS)
+_MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
+"""RFC 1952 and RFC 8878; deflate and brotli have none."""
+_CONCATENATED = ("gzip", "x-gzip", "zstd")
+"""Of these a body may have several streams, one after the other."""
 
 
 def decompress(body: bytes, encoding: str, bytes_max: int) -> bytes:
@@ -93,12 +97,36 @@ def decompress(body: bytes, encoding: str, bytes_max: int) -> bytes:
         try:
             part = stream.decompress(rest, bytes_max + 1 - len(out))
         except (zlib.error, zstd.ZstdError, brotli.error) as error:
-            raise PayloadError(f"Body is not valid {encoding}") from error
+            ended = stream.eof or len(rest) < len(body)
+            raise PayloadError(_what_is_wrong(encoding, body, ended=ended)) from error
         out = out + part if out else part
         if len(out) > bytes_max:
             raise TooLargeError(f"Body is larger than {bytes_max} bytes when decompressed")
         if not stream.eof:
-            raise PayloadError(f"Body is cut off: the {encoding} stream has no end")
+            raise PayloadError(_what_is_wrong(encoding, body, cut=True))
         rest = stream.unused_data
-        if not rest:  # gzip and zstd streams may be concatenated
+        if not rest:
             return out
+        if encoding not in _CONCATENATED:
+            raise PayloadError(_what_is_wrong(encoding, body, ended=True))
+
+
+def looks_compressed(body: bytes) -> str | None:
+    """The Content-Encoding that a body seems to have, by its first bytes."""
+    return next((name for magic, name in _MAGIC if body.startswith(magic)), None)
+
+
+def _what_is_wrong(encoding: str, body: bytes, *, ended: bool = False, cut: bool = False) -> str:
+    """ended: there is more after the stream; cut: it has no end."""
+    if ended:
+        return f"Body has data after the end of its {encoding} stream"
+    if not body:
+        return f"Body is empty, and not {encoding}"
+    other = looks_compressed(body)
+    if other is not None and other != encoding.removeprefix("x-"):
+        return f"Body is not valid {encoding}: it seems to be {other}"
+    if body.lstrip()[:1] in (b"{", b"["):
+        return f"Body is not valid {encoding}: it seems to be JSON that is not compressed"
+    if cut:
+        return f"Body is cut off: the {encoding} stream has no end"
+    return f"Body is not valid {encoding}"

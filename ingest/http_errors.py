@@ -55,6 +55,8 @@ _FALCON_MESSAGES = {
     405: "This path does not take this method: the Allow header lists those it takes",
 }
 
+UNKNOWN_MESSAGE = "Something went wrong here; it was logged"
+
 log = structlog.get_logger()
 
 
@@ -86,7 +88,7 @@ def install(
         req: Request, resp: Response, error: Exception, params: object, **_: object
     ) -> None:
         log.error("request failed", method=req.method, route=req.uri_template, exc_info=error)
-        _answer(resp, 500, "Something went wrong here; it was logged")
+        _answer(resp, 500, UNKNOWN_MESSAGE)
 
     app.add_error_handler(Exception, unknown)
     app.add_error_handler(falcon.HTTPError, of_falcon)

@@ -5,8 +5,7 @@ Redis does not answer, each worker counts for itself: a limit is then higher, ne
 """
 
 import time
-from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from falcon.asgi import Request, Response
@@ -14,6 +13,7 @@ from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from ingest.addresses import client_of
 from ingest.auth import key_of
 from ingest.errors import RateLimitError, TooLargeError
 from ingest.keys import Key
@@ -51,7 +51,7 @@ class RateLimits:
             items = self._items(own) if own else items
         if not items:
             return
-        who = f"{kind}:{key.id if key is not None else _address(req.remote_addr)}"
+        who = f"{kind}:{key.id if key is not None else client_of(req.remote_addr)}"
         nearest: tuple[int, RateLimitItem, int] | None = None
         for item in items:
             if cost > item.amount:
@@ -94,26 +94,18 @@ def _tell(resp: Response, left: int, item: RateLimitItem, wait_s: int) -> None:
 class RequestLimits:
     """Falcon middleware: a request is counted once it is known who asks."""
 
-    def __init__(self, limits: RateLimits) -> None:
+    def __init__(self, limits: RateLimits, *, is_free: Callable[[str], bool]) -> None:
+        """is_free: whether requests for a route are not counted."""
         self._limits = limits
+        self._is_free = is_free
 
     async def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        await self._limits.take("requests", req, resp)
+        if not self._is_free(req.uri_template or ""):
+            await self._limits.take("requests", req, resp)
 
 
 def parse_rates(text: str) -> list[RateLimitItem]:
     """Raises ValueError."""
     return parse_many(text) if text else []
-
-
-def _address(text: str) -> str:
-    """Of IPv6 the network of one customer, who has 2^64 addresses in it."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return text
-    if isinstance(address, IPv6Address):
-        return str(IPv6Address(int(address) >> 64 << 64))
-    return text

@@ -22,6 +22,17 @@ class Joined:
         self.__dict__ |= responders
 
 
+class AllowHead:
+    """Falcon middleware: where GET is allowed HEAD is, see `HeadAsGet`."""
+
+    async def process_response(
+        self, req: Request, resp: Response, resource: object, req_succeeded: bool
+    ) -> None:
+        allowed = [method.strip() for method in (resp.get_header("Allow") or "").split(",")]
+        if "GET" in allowed and "HEAD" not in allowed:
+            resp.set_header("Allow", ", ".join([*allowed, "HEAD"]))
+
+
 def build_routes(
     *,
     routes: Mapping[str, Any],
@@ -30,7 +41,7 @@ def build_routes(
     middleware: list[Any],
 ) -> falcon.asgi.App[Request, Response]:
     """routes: path to resource; static: path to directory; statuses: error class to HTTP status."""
-    app = falcon.asgi.App(middleware=middleware)
+    app = falcon.asgi.App(middleware=[AllowHead(), *middleware])
     json = falcon.media.JSONHandler(dumps=orjson.dumps, loads=orjson.loads)
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = json
     http_errors.install(app, statuses)

@@ -23,8 +23,8 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
-from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
+from ingest.addresses import TrustedProxies
 from ingest.body import AsgiApp
 from ingest.keys import KeyFile, KeysError, keys_path
 from ingest.log import configure_logging
@@ -171,7 +171,7 @@ def _load_worker(settings: Settings, peers_dir: Path | None) -> AsgiApp:
     keep_little()
     app = create_app(settings, peers_dir=peers_dir, undrained=lambda: os._exit(1))
     if settings.proxies.trusted:
-        app = wrap_asgi_with_proxy_headers(app, list(settings.proxies.trusted))
+        app = TrustedProxies(app, settings.proxies.trusted)
     return app
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import orjson
 import pyarrow as pa
-from falcon.asgi import Request
 from pyarrow import csv
 
 from metrics_api.question import Answer, Kind
@@ -18,12 +17,40 @@ _TYPES: Mapping[Kind, pa.DataType] = {
 }
 
 
-def preferred_type(req: Request) -> str:
-    """JSON unless the client would rather have one of the others."""
-    accepted = req.accept
-    if CSV not in accepted and ARROW not in accepted:
-        return JSON
-    return req.client_prefers((ARROW, CSV, JSON)) or JSON
+def preferred_type(accept: str) -> str:
+    """What the `Accept` header asks for (RFC 9110, section 12.5.1).
+
+    The highest weight wins, then the type that was named, then JSON. Whoever accepts none of ours
+    gets JSON.
+    """
+    ranges = [_range(part) for part in accept.split(",")]
+    best, best_rank = JSON, (0.0, 0)
+    for media_type in (JSON, CSV, ARROW):
+        matching = [(named, weight) for name, named, weight in ranges if name in _names(media_type)]
+        # Of several that match, the most specific one has the weight.
+        named, weight = max(matching, default=(0, 0.0))
+        if weight > 0 and (weight, named) > best_rank:
+            best, best_rank = media_type, (weight, named)
+    return best
+
+
+def _range(text: str) -> tuple[str, int, float]:
+    """(media range, how specific it is, weight). Parameters but the weight are of no account."""
+    name, *parameters = (part.strip().lower() for part in text.split(";"))
+    weight = 1.0
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
+            try:
+                weight = min(max(float(value), 0.0), 1.0)
+            except ValueError:
+                weight = 0.0
+    return name, 0 if name == "*/*" else 1 if name.endswith("/*") else 2, weight
+
+
+def _names(media_type: str) -> tuple[str, str, str]:
+    """The ranges that a media type is in."""
+    return media_type, f"{media_type.partition('/')[0]}/*", "*/*"
 
 
 def render(answer: Answer, media_type: str) -> bytes:

@@ -63,7 +63,7 @@ class QuestionResource:
         self._refusals: set[int | None] = set()
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        parts, media_type = self._parts, preferred_type(req)
+        parts, media_type = self._parts, preferred_type(req.accept)
         parameters = Parameters(req.query_string)
         is_flushed = parameters.choice("consistency", CONSISTENCIES) == "flushed"
         plan = self._question(parameters, parts.now_us())
