@@ -17,6 +17,7 @@ from ingest.clock import Clock
 from ingest.columns import TABLE_SCHEMA
 from ingest.direct import DirectEvents, Plain
 from ingest.docs import STATIC_DIR, STATIC_PATH, docs_routes
+from ingest.errors import SilentWorkerError
 from ingest.fill import FillHeader
 from ingest.freshness import LocalFreshness, ServiceFreshness
 from ingest.gatherer import Gatherer
@@ -27,8 +28,8 @@ from ingest.ledger import Ledger
 from ingest.ledger_resource import LedgerResource
 from ingest.lifespan import Lifespan
 from ingest.openapi import openapi_document
-from ingest.parse import EVENT, JSON_TYPES, LINES, LIST, NDJSON_TYPE, Parser
-from ingest.peers import Peers
+from ingest.parse import EVENT, JSON_TYPES, LINES, LIST, NDJSON_TYPES, Parser
+from ingest.peers import Peers, SilentPeersError
 from ingest.pipeline import Pipeline, build_pipeline, open_reading_client
 from ingest.recovery import replay_retained
 from ingest.resources import Acks, BatchResource, EventResource
@@ -102,10 +103,10 @@ def create_app(
     peers = Peers(peers_dir, {**local.answers(), "scrape": exposition, "ledger": books})
 
     async def expositions() -> dict[int, bytes]:
-        return {peers.number: await exposition(), **await peers.ask("scrape")}
+        return {peers.number: await exposition(), **await _of_others(peers, "scrape")}
 
     async def ledgers() -> dict[int, bytes]:
-        return {peers.number: await books(), **await peers.ask("ledger")}
+        return {peers.number: await books(), **await _of_others(peers, "ledger")}
 
     freshness = ServiceFreshness(local=local, peers=peers)
     query_parts = _query_parts(settings, registry, reader, freshness, clock)
@@ -188,7 +189,7 @@ def create_app(
             served,
             plain={
                 "/events": Plain(JSON_TYPES, events.answer),
-                "/events/batch": Plain((*JSON_TYPES, NDJSON_TYPE), batches.answer),
+                "/events/batch": Plain((*JSON_TYPES, *NDJSON_TYPES), batches.answer),
             },
             ack=acks.default,
             is_welcome=access.is_welcome,
@@ -206,6 +207,14 @@ def create_app(
         may_send=access.may_send,
     )
     return LastResort(guarded, request_instruments.observe)
+
+
+async def _of_others(peers: Peers, question: str) -> dict[int, bytes]:
+    """Raises SilentWorkerError."""
+    try:
+        return await peers.ask(question)
+    except SilentPeersError as error:
+        raise SilentWorkerError(error.numbers) from error
 
 
 def _query_parts(

@@ -1,12 +1,15 @@
 """Who may do what: a key for every request once there are keys, with a scope for what it does.
 
 The key comes in `Authorization: Bearer` or `X-API-Key`, never in the URL, which ends up in logs.
-Keys for browsers are tied to origins, and take events alone (CORS, fetch.spec.whatwg.org).
+Keys for browsers are tied to origins, and only take events (CORS, fetch.spec.whatwg.org). They are
+no secret, since a page has them in its source; so they may come as the query parameter
+`browser_key`, because `navigator.sendBeacon` can set no header.
 """
 
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 from falcon.asgi import Request, Response
 
@@ -18,6 +21,7 @@ _KEY = "event_stream.key"
 _IN_URL = re.compile(
     r"(?:^|[&;])(?:api[_-]?key|access[_-]?token|key|token)=|es_[0-9a-f]{12}_", re.I
 )
+_BROWSER_KEY = re.compile(r"(?:^|&)browser_key=([^&]*)")
 _CORS_HEADERS = "Authorization, Content-Encoding, Content-Type, Idempotency-Key, Prefer, X-API-Key"
 
 
@@ -58,14 +62,16 @@ class Authentication:
     async def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
-        if req.query_string and _IN_URL.search(req.query_string):
+        key = key_of(req.scope)
+        in_url = _in_url(req.scope)
+        query = _BROWSER_KEY.sub("", req.query_string) if in_url and key else req.query_string
+        if query and _IN_URL.search(query):
             raise KeyInUrlError
         scope = self._scope_for(req.uri_template or "", req.method)
         if scope is None or not self._keys.required:
             return
-        key = key_of(req.scope)
         if key is None:
-            if _presented(req.scope["headers"]):
+            if _presented(req.scope["headers"]) or in_url:
                 await self._failed(req, resp)
             raise UnauthorizedError
         if scope not in key.scopes:
@@ -76,13 +82,23 @@ class Authentication:
 
 def recognize(keys: KeyRing, scope: dict[str, Any]) -> Key | None:
     """Who sends the request of this ASGI scope, if they have a valid key; kept in the scope."""
-    key = scope[_KEY] = keys.find(_presented(scope["headers"]))
+    key = keys.find(_presented(scope["headers"]))
+    if key is None:
+        in_url = keys.find(_in_url(scope))
+        key = in_url if in_url is not None and in_url.origins else None
+    scope[_KEY] = key
     return key
 
 
 def key_of(scope: dict[str, Any]) -> Key | None:
     """Who was recognized; None where no key is needed."""
     return scope.get(_KEY)
+
+
+def _in_url(scope: dict[str, Any]) -> str:
+    """The key that a request has in its URL as `browser_key`, '' without one."""
+    found = _BROWSER_KEY.search(scope["query_string"].decode("latin-1"))
+    return unquote(found[1]) if found is not None else ""
 
 
 def _presented(headers: list[tuple[bytes, bytes]]) -> str:

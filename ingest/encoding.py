@@ -62,7 +62,10 @@ class _Brotli:
 
     @property
     def eof(self) -> bool:
-        return bool(self._inner.is_finished())
+        try:
+            return bool(self._inner.is_finished())
+        except brotli.error:  # after an error it tells nothing any more
+            return False
 
 
 _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {

@@ -1,5 +1,6 @@
 """What can be wrong with a request; `http_errors` says which status each one gets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -122,6 +123,16 @@ class KeyInUrlError(IngestError):
 
     def __init__(self) -> None:
         super().__init__("Keys don't go into URLs: use Authorization: Bearer or X-API-Key")
+
+
+class SilentWorkerError(IngestError):
+    """A worker of this service does not answer its siblings; its number is in the text."""
+
+    retry_after_s = 1
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        workers = ", ".join(map(str, numbers))
+        super().__init__(f"Worker {workers} does not answer the others: retry later")
 
 
 class RateLimitError(IngestError):

@@ -26,6 +26,7 @@ from ingest.errors import (
     RateLimitError,
     RejectedError,
     ShuttingDownError,
+    SilentWorkerError,
     TooLargeError,
     UnauthorizedError,
     UrlTooLongError,
@@ -48,6 +49,7 @@ STATUSES: Mapping[type[Exception], int] = {
     NotDurableError: 503,
     NotStoredError: 503,
     ShuttingDownError: 503,
+    SilentWorkerError: 503,
 }
 _FALCON_MESSAGES = {
     400: "The request is not valid HTTP as this service takes it",

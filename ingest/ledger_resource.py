@@ -6,8 +6,6 @@ from typing import Any
 import orjson
 from falcon.asgi import Request, Response
 
-from ingest.errors import ShuttingDownError
-
 
 class LedgerResource:
     def __init__(self, ledgers: Callable[[], Awaitable[Mapping[int, bytes]]]) -> None:
@@ -15,10 +13,7 @@ class LedgerResource:
         self._ledgers = ledgers
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        try:
-            answers = await self._ledgers()
-        except TimeoutError as error:
-            raise ShuttingDownError from error
+        answers = await self._ledgers()
         workers = {str(number): orjson.loads(text) for number, text in sorted(answers.items())}
         total: dict[str, Any] = {}
         for books in workers.values():

@@ -17,6 +17,12 @@ from ingest.validate import Batch, events_of, validate
 JSON_TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded")
 """sendBeacon says text/plain and curl says form: what they send here is JSON all the same."""
 NDJSON_TYPE = "application/x-ndjson"
+NDJSON_TYPES = (
+    NDJSON_TYPE, "application/ndjson", "application/jsonl", "application/x-jsonl",
+    "application/jsonlines", "application/x-jsonlines", "application/json-lines", "text/x-ndjson",
+)  # fmt: skip
+"""It has no registered name; these are in use."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 THREADS = 2
 """One works while the other's result waits for the event loop."""
@@ -71,10 +77,16 @@ class Parser:
             return parse_each(form, bodies, self._events_max)
         return await self._in_thread(_parse_together, form, bodies, self._events_max)
 
-    async def decompress(self, body: bytes, encoding: str) -> bytes:
-        """Raises IngestError, see `encoding.decompress`."""
-        if not encoding:
-            return body
+    async def unpack(self, body: bytes, encoding: str) -> bytes:
+        """The text of a body: without its Content-Encoding and its byte order mark.
+
+        Raises IngestError, see `encoding.decompress`.
+        """
+        if encoding:
+            body = await self._decompress(body, encoding)
+        return body.removeprefix(BYTE_ORDER_MARK)
+
+    async def _decompress(self, body: bytes, encoding: str) -> bytes:
         if len(body) < QUICK_BYTES_MAX:
             with suppress(TooLargeError):  # which it may only be for now
                 return decompress(body, encoding, min(QUICK_BYTES_MAX, self._bytes_max))
@@ -180,7 +192,7 @@ def one_form(media_type: str) -> Form:
 
 def many_form(media_type: str) -> Form:
     """Of a body with many events. Raises MediaTypeError."""
-    if media_type == NDJSON_TYPE:
+    if media_type in NDJSON_TYPES:
         return LINES
     if media_type not in JSON_TYPES:
         raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]} or {NDJSON_TYPE}")

@@ -10,13 +10,21 @@ number is free again and its successor goes by the same.
 
 import asyncio
 import fcntl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 Answers = Mapping[str, Callable[[], Awaitable[bytes]]]
 
 ASK_TIMEOUT_S = 5.0
+
+
+class SilentPeersError(TimeoutError):
+    """numbers: of the workers that did not answer in time."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        super().__init__(f"workers {numbers} did not answer")
+        self.numbers = numbers
 
 
 class Peers:
@@ -48,15 +56,20 @@ class Peers:
     async def ask(self, question: str, *, timeout_s: float = ASK_TIMEOUT_S) -> dict[int, bytes]:
         """The answers of all other workers that are alive, by their number.
 
-        Raises TimeoutError when one of them does not answer in time.
+        Raises SilentPeersError when one of them does not answer in time.
         """
         if self._directory is None:
             return {}
         others = [int(path.stem) for path in self._directory.glob("*.sock")]
         others = [number for number in others if number != self.number]
-        async with asyncio.timeout(timeout_s):
-            answers = await asyncio.gather(*(self._ask(number, question) for number in others))
-        return {n: a for n, a in zip(others, answers, strict=True) if a is not None}
+        asking = {n: asyncio.ensure_future(self._ask(n, question)) for n in others}
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(*asking.values())
+        except TimeoutError as error:
+            raise SilentPeersError([n for n, task in asking.items() if task.cancelled()]) from error
+        answers = {number: task.result() for number, task in asking.items()}
+        return {number: answer for number, answer in answers.items() if answer is not None}
 
     def _take_number(self, directory: Path) -> bool:
         lock = (directory / f"{self.number}.lock").open("wb")

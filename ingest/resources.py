@@ -93,11 +93,11 @@ class _EventsResource:
 
     async def _body(self, req: Request) -> bytes:
         encoding = req.get_header("Content-Encoding") or ""
-        return await self._parser.decompress(body_of(req), encoding)
+        return await self._parser.unpack(body_of(req), encoding)
 
     async def _take(self, form: Form, body: bytes, encoding: str) -> Receipt:
         """The receipt of a request that says nothing but its events. Raises IngestError."""
-        body = await self._parser.decompress(body, encoding)
+        body = await self._parser.unpack(body, encoding)
         # Others would wait for what is large.
         if len(body) < columnar.BYTES_MIN:
             return await self._gatherers[form].take(body)

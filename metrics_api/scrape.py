@@ -12,8 +12,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from metrics_api.errors import QueryTimeoutError
-
 
 class ScrapeResource:
     def __init__(self, expositions: Callable[[], Awaitable[Mapping[int, bytes]]]) -> None:
@@ -21,10 +19,7 @@ class ScrapeResource:
         self._expositions = expositions
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        try:
-            expositions = await self._expositions()
-        except TimeoutError as error:
-            raise QueryTimeoutError("A worker does not answer: retry later") from error
+        expositions = await self._expositions()
         resp.content_type = CONTENT_TYPE_LATEST
         resp.data = merge(expositions)
 
