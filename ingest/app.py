@@ -17,7 +17,6 @@ from ingest.clock import Clock
 from ingest.columns import TABLE_SCHEMA
 from ingest.direct import DirectEvents, Plain
 from ingest.docs import STATIC_DIR, STATIC_PATH, docs_routes
-from ingest.errors import SilentWorkerError
 from ingest.fill import FillHeader
 from ingest.freshness import LocalFreshness, ServiceFreshness
 from ingest.gatherer import Gatherer
@@ -29,7 +28,7 @@ from ingest.ledger_resource import LedgerResource
 from ingest.lifespan import Lifespan
 from ingest.openapi import openapi_document
 from ingest.parse import EVENT, JSON_TYPES, LINES, LIST, NDJSON_TYPES, Parser
-from ingest.peers import Peers, SilentPeersError
+from ingest.peers import Peers
 from ingest.pipeline import Pipeline, build_pipeline, open_reading_client
 from ingest.recovery import replay_retained
 from ingest.resources import Acks, BatchResource, EventResource
@@ -103,10 +102,10 @@ def create_app(
     peers = Peers(peers_dir, {**local.answers(), "scrape": exposition, "ledger": books})
 
     async def expositions() -> dict[int, bytes]:
-        return {peers.number: await exposition(), **await _of_others(peers, "scrape")}
+        return {peers.number: await exposition(), **await peers.ask("scrape")}
 
     async def ledgers() -> dict[int, bytes]:
-        return {peers.number: await books(), **await _of_others(peers, "ledger")}
+        return {peers.number: await books(), **await peers.ask("ledger")}
 
     freshness = ServiceFreshness(local=local, peers=peers)
     query_parts = _query_parts(settings, registry, reader, freshness, clock)
@@ -207,14 +206,6 @@ def create_app(
         may_send=access.may_send,
     )
     return LastResort(guarded, request_instruments.observe)
-
-
-async def _of_others(peers: Peers, question: str) -> dict[int, bytes]:
-    """Raises SilentWorkerError."""
-    try:
-        return await peers.ask(question)
-    except SilentPeersError as error:
-        raise SilentWorkerError(error.numbers) from error
 
 
 def _query_parts(

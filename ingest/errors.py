@@ -125,8 +125,8 @@ class KeyInUrlError(IngestError):
         super().__init__("Keys don't go into URLs: use Authorization: Bearer or X-API-Key")
 
 
-class SilentWorkerError(IngestError):
-    """A worker of this service does not answer its siblings; its number is in the text."""
+class SilentWorkerError(IngestError, TimeoutError):
+    """A worker of this service does not answer its siblings in time."""
 
     retry_after_s = 1
 

@@ -8,6 +8,7 @@ import msgspec
 from ingest.encoding import ENCODINGS
 from ingest.event import Event
 from ingest.ingestor import ACKS
+from ingest.openapi_errors import complete
 from ingest.parse import JSON_TYPES, NDJSON_TYPE
 from ingest.resources import IDEMPOTENCY_KEY_LENGTH_MAX
 from ingest.setting_sections import LimitSettings
@@ -19,7 +20,7 @@ def openapi_document(
 ) -> dict[str, Any]:
     """OpenAPI 3.1. query_paths: the paths of the query side; get_events: its GET of /events."""
     _, schemas = msgspec.json.schema_components([Event], ref_template="#/components/schemas/{name}")
-    return {
+    document = {
         "openapi": "3.1.0",
         "info": {
             "title": "Event Stream",
@@ -36,20 +37,11 @@ def openapi_document(
             "/metrics": {"get": _scrape()},
             "/debug/ledger": {"get": _ledger()},
         },
-        "components": {
-            "schemas": schemas | {"Error": _ERROR},
-            "responses": {name: _error_response(text) for name, text in _ERRORS.items()},
-        },
+        "components": {"schemas": schemas | {"Error": _ERROR}},
     }
+    return complete(document)
 
 
-_ERRORS = {
-    "Invalid": "The body, a header or an event is invalid; nothing of the request was stored",
-    "Timeout": "The body did not arrive in time",
-    "TooLarge": "Too many bytes or events",
-    "UnsupportedType": "A Content-Type or Content-Encoding that is not taken",
-    "Unavailable": "No room, no disk or shutting down: retry after Retry-After seconds",
-}
 _REJECTED = {
     "type": "array",
     "description": f"At most {ERRORS_MAX} of them",
@@ -92,7 +84,6 @@ def _post_event() -> dict[str, Any]:
                     "duplicate": {"type": "boolean", "description": "It was accepted before"},
                 },
             ),
-            **_error_refs(),
         },
     }
 
@@ -148,7 +139,6 @@ def _post_batch(limits: LimitSettings) -> dict[str, Any]:
                 ["ids", "accepted", "rejected"],
                 {"ids": ids, **counts},
             ),
-            **_error_refs(),
         },
     }
 
@@ -178,7 +168,6 @@ def _scrape() -> dict[str, Any]:
                 "description": "All instruments",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             },
-            "503": {"$ref": "#/components/responses/Unavailable"},
         },
     }
 
@@ -196,7 +185,6 @@ def _ledger() -> dict[str, Any]:
         "tags": ["operations"],
         "responses": {
             "200": _reply("By worker and in all", ["total", "balanced", "workers"], properties),
-            "503": {"$ref": "#/components/responses/Unavailable"},
         },
     }
 
@@ -227,15 +215,3 @@ def _prefer() -> dict[str, Any]:
 def _reply(description: str, required: list[str], properties: dict[str, Any]) -> dict[str, Any]:
     schema = {"type": "object", "required": required, "properties": properties}
     return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-def _error_response(description: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    return {"description": description, "content": content}
-
-
-def _error_refs() -> dict[str, Any]:
-    return {
-        status: {"$ref": f"#/components/responses/{name}"}
-        for status, name in zip(("400", "408", "413", "415", "503"), _ERRORS, strict=True)
-    }

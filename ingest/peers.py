@@ -10,21 +10,15 @@ number is free again and its successor goes by the same.
 
 import asyncio
 import fcntl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import IO
+
+from ingest.errors import SilentWorkerError
 
 Answers = Mapping[str, Callable[[], Awaitable[bytes]]]
 
 ASK_TIMEOUT_S = 5.0
-
-
-class SilentPeersError(TimeoutError):
-    """numbers: of the workers that did not answer in time."""
-
-    def __init__(self, numbers: Sequence[int]) -> None:
-        super().__init__(f"workers {numbers} did not answer")
-        self.numbers = numbers
 
 
 class Peers:
@@ -56,7 +50,7 @@ class Peers:
     async def ask(self, question: str, *, timeout_s: float = ASK_TIMEOUT_S) -> dict[int, bytes]:
         """The answers of all other workers that are alive, by their number.
 
-        Raises SilentPeersError when one of them does not answer in time.
+        Raises SilentWorkerError when one of them does not answer in time.
         """
         if self._directory is None:
             return {}
@@ -67,7 +61,8 @@ class Peers:
             async with asyncio.timeout(timeout_s):
                 await asyncio.gather(*asking.values())
         except TimeoutError as error:
-            raise SilentPeersError([n for n, task in asking.items() if task.cancelled()]) from error
+            silent = [number for number, task in asking.items() if task.cancelled()]
+            raise SilentWorkerError(silent) from error
         answers = {number: task.result() for number, task in asking.items()}
         return {number: answer for number, answer in answers.items() if answer is not None}
 

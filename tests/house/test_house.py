@@ -143,3 +143,10 @@ def test_every_error_of_a_request_has_a_status() -> None:
 
 def test_no_storage_code_is_in_two_classes() -> None:
     assert not set(storage_errors.PAUSING_CODES) & set(storage_errors.PERMANENT_CODES)
+
+
+def test_the_openapi_document_knows_every_status_that_an_error_has() -> None:
+    from ingest.openapi_errors import ERRORS
+
+    statuses = {*http_errors.STATUSES.values(), *query_errors.STATUSES.values(), 500}
+    assert set(ERRORS) == statuses
