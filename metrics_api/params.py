@@ -56,6 +56,12 @@ class Query:
         return replace(self, selection=shifted, compare=None)
 
 
+def _almost(parameters: Parameters) -> str:
+    """What was sent in the place of `event_name`, perhaps: as PHP and some clients name a list."""
+    names = [name for name, _ in parameters.pairs if "event" in name.lower()]
+    return f": {names[0][:100]!r} is not known" if names else ""
+
+
 def parse_query(parameters: Parameters, *, now_us: int) -> Query:
     """The query that `parameters` ask for, `to` being `now_us` when left out.
 
@@ -64,7 +70,7 @@ def parse_query(parameters: Parameters, *, now_us: int) -> Query:
     parameters.choice("consistency", CONSISTENCIES)
     names = parameters.many("event_name")
     if not names:
-        raise ParameterError("Query parameter event_name is required")
+        raise ParameterError(f"Query parameter event_name is required{_almost(parameters)}")
     groups = parse_groups(parameters)
     interval = parameters.choice("interval", UNITS)
     times = [TIME_UNITS[group.name] for group in groups if group.kind == "time"]

@@ -75,7 +75,7 @@ def _from_rollup(
 
 
 def _from_events(selection: Selection, bindings: Bindings, first_us: int, end_us: int) -> str:
-    bounds = Range(Instant(first_us, ""), Instant(end_us - 1, ""), is_open=False)
+    bounds = Range(Instant(first_us, ""), Instant(end_us - 1, ""))
     conditions = named_and_filtered(selection, bindings) + within(bounds, bindings)
     # No FINAL: a copy of an event adds nothing to its state.
     where = " AND ".join(conditions)

@@ -42,12 +42,11 @@ class Instant:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """start and end are both inclusive; a start of None has no lower bound. is_open: the end is the
-    time of asking. step: what `last` asked for, if it did."""
+    """start and end are both inclusive; a start of None has no lower bound. step: what `last` asked
+    for, if it did."""
 
     start: Instant | None
     end: Instant
-    is_open: bool
     zone: str = UTC_NAME
     step: Step | None = None
 
@@ -69,7 +68,7 @@ class Range:
         except (ValueError, OverflowError) as error:
             raise ParameterError("The range to compare with begins before the year 1") from error
         start, end = (_printed(us, zone) for us in bounds)
-        return Range(start, end, self.is_open, self.zone)
+        return Range(start, end, self.zone)
 
 
 def parse_range(parameters: Parameters, *, now_us: int, buckets: Unit | None = None) -> Range:
@@ -92,14 +91,14 @@ def parse_range(parameters: Parameters, *, now_us: int, buckets: Unit | None = N
             raise ParameterError("Query parameter last reaches before the year 1") from error
         if buckets is not None and UNITS.index(buckets) <= UNITS.index(unit):
             start_us = next_bucket_us(buckets, start_us, zone)
-        return Range(_printed(start_us, zone), _printed(now_us, zone), True, zone_name, step)
+        return Range(_printed(start_us, zone), _printed(now_us, zone), zone_name, step)
     start = parse_instant("from", texts["from"], zone) if texts["from"] else None
     end = parse_instant("to", texts["to"], zone, is_end=True) if texts["to"] else None
-    is_open = end is None or end.us >= now_us
     end = end or _printed(now_us, zone)
     if start is not None and start.us > end.us:
-        raise ParameterError("Query parameter from must not be later than to")
-    return Range(start, end, is_open, zone_name)
+        told = "" if texts["to"] else ", which is now when it is left out"
+        raise ParameterError(f"Query parameter from must not be later than to{told}")
+    return Range(start, end, zone_name)
 
 
 def parse_instant(name: str, text: str, zone: tzinfo = UTC, *, is_end: bool = False) -> Instant:

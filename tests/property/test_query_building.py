@@ -112,7 +112,7 @@ def test_bounds_stay_within_what_the_columns_hold(start_us: int, end_us: int) ->
     from metrics_api.times import Instant, Range
 
     bindings = Bindings()
-    within(Range(Instant(start_us, ""), Instant(end_us, ""), is_open=False), bindings)
+    within(Range(Instant(start_us, ""), Instant(end_us, "")), bindings)
     assert all(0 <= us <= TIME_MAX_US + 1 for us in bindings.values.values())
 
 
