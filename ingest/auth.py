@@ -17,7 +17,7 @@ from ingest.errors import ForbiddenError, KeyInUrlError, UnauthorizedError
 from ingest.keys import Key, KeyRing, Scope
 
 PREFLIGHT_S = 600
-_KEY = "event_stream.key"
+_KEY, _IS_EXPOSED = "event_stream.key", "event_stream.key_is_exposed"
 _IN_URL = re.compile(
     r"(?:^|[&;])(?:api[_-]?key|access[_-]?token|key|token)=|es_[0-9a-f]{12}_", re.I
 )
@@ -64,14 +64,13 @@ class Authentication:
     ) -> None:
         key = key_of(req.scope)
         in_url = _in_url(req.scope)
-        query = _BROWSER_KEY.sub("", req.query_string) if in_url and key else req.query_string
-        if query and _IN_URL.search(query):
-            raise KeyInUrlError
+        if req.query_string:
+            self._check_url(req.query_string, in_url)
         scope = self._scope_for(req.uri_template or "", req.method)
         if scope is None or not self._keys.required:
             return
         if key is None:
-            if _presented(req.scope["headers"]) or in_url:
+            if _presented(req.scope["headers"]) or _in_url(req.scope):
                 await self._failed(req, resp)
             raise UnauthorizedError
         if scope not in key.scopes:
@@ -79,13 +78,22 @@ class Authentication:
         if key.origins and req.get_header("Origin") not in key.origins:
             raise ForbiddenError("This key is for browsers on other origins")
 
+    def _check_url(self, query: str, in_url: str) -> None:
+        """Raises KeyInUrlError for a key that does not belong there, even when it is valid."""
+        found = self._keys.find(in_url)
+        is_secret = found is not None and not found.origins
+        if is_secret or _IN_URL.search(_BROWSER_KEY.sub("", query, count=1)):
+            raise KeyInUrlError
+
 
 def recognize(keys: KeyRing, scope: dict[str, Any]) -> Key | None:
     """Who sends the request of this ASGI scope, if they have a valid key; kept in the scope."""
     key = keys.find(_presented(scope["headers"]))
-    if key is None:
-        in_url = keys.find(_in_url(scope))
-        key = in_url if in_url is not None and in_url.origins else None
+    in_url = _in_url(scope)
+    if in_url:
+        found = keys.find(in_url)
+        scope[_IS_EXPOSED] = found is not None and not found.origins
+        key = key or (found if found is not None and found.origins else None)
     scope[_KEY] = key
     return key
 
