@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from msgspec import inspect
 
 from ingest.columns import EVENT_KIND
+from ingest.event import INTEGER_MAX
 
 Check = Callable[[pa.Array], bool]
 
@@ -53,8 +54,10 @@ def _checks(kind: inspect.Type) -> Iterator[Check]:
     if isinstance(kind, inspect.Metadata):
         yield from _checks(kind.type)
     elif isinstance(kind, inspect.UnionType):
+        is_number = any(isinstance(part, inspect.FloatType) for part in kind.types)
         for part in kind.types:
-            yield from _checks(part)
+            if not (is_number and isinstance(part, inspect.IntType)):  # `_exact` has its bounds
+                yield from _checks(part)
     elif isinstance(kind, inspect.TypedDictType):
         rules = _rules(kind)
         if rules is not None:
@@ -70,6 +73,7 @@ def _checks(kind: inspect.Type) -> Iterator[Check]:
         yield _lengths(kind.min_length, kind.max_length)
     elif isinstance(kind, inspect.FloatType):
         yield all_finite
+        yield _exact
     elif isinstance(kind, inspect.IntType):
         yield _within(lambda values: values, kind.ge, kind.le)
 
@@ -93,6 +97,12 @@ def all_finite(array: pa.Array) -> bool:
     if not pa.types.is_floating(array.type):
         return True
     return pc.all(pc.is_finite(array)).as_py() is not False
+
+
+def _exact(numbers: pa.Array) -> bool:
+    """Whether none may be an integer that Arrow's reader has rounded."""
+    bounds = pc.min_max(numbers).as_py()
+    return bool(bounds["min"] > -INTEGER_MAX and bounds["max"] < INTEGER_MAX)
 
 
 def _within(measure: Callable[[pa.Array], pa.Array], least: int | None, most: int | None) -> Check:

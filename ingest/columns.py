@@ -36,7 +36,7 @@ def _field(name: str, kind: inspect.Type) -> pa.Field:
             extra |= kind.extra or {}
             kind = kind.type
         else:
-            kind = next(t for t in kind.types if not isinstance(t, inspect.NoneType))
+            kind = _stored(kind)
     if isinstance(kind, inspect.TypedDictType):
         return pa.field(name, pa.struct(_fields(kind)))
     if isinstance(kind, inspect.ListType):
@@ -49,6 +49,13 @@ def _field(name: str, kind: inspect.Type) -> pa.Field:
     if extra.get("nullable") or not is_text:
         metadata[NULLABLE] = b"1"
     return pa.field(name, _SCALARS[type(kind)], metadata=metadata)
+
+
+def _stored(kind: inspect.UnionType) -> inspect.Type:
+    """What holds all that a union has; integers among floats are floats."""
+    parts = [part for part in kind.types if not isinstance(part, inspect.NoneType)]
+    floats = [part for part in parts if isinstance(part, inspect.FloatType)]
+    return (floats or parts)[0]
 
 
 def _fields(kind: inspect.TypedDictType) -> list[pa.Field]:

@@ -54,6 +54,10 @@ UnixTime = Annotated[
         },
     ),
 ]
+INTEGER_MAX = 2**53
+"""Of the integers in a field for numbers: a float holds all of them, and not all beyond."""
+Number = Annotated[int, Meta(ge=-INTEGER_MAX, le=INTEGER_MAX)] | float
+"""Stored as a float."""
 Int64 = Annotated[int, Meta(ge=-INT64_MAX - 1, le=INT64_MAX)]
 
 
@@ -66,7 +70,7 @@ class Param(TypedDict, total=False):
         ]
     ]
     string_value: Annotated[str, _text(nullable=True)] | None
-    number_value: float | None
+    number_value: Number | None
     boolean_value: bool | None
 
 
@@ -117,8 +121,8 @@ class Item(TypedDict, total=False):
     list_name: Text | None
     promotion_id: Text | None
     promotion_name: Text | None
-    price_in_usd: float | None
-    revenue_in_usd: float | None
+    price_in_usd: Number | None
+    revenue_in_usd: Number | None
     quantity: Int64 | None
     params: Params | None
 

@@ -7,6 +7,8 @@ PERF: 4.5 µs an event, of which half prove that nothing was dropped, against 8 
 the same proof and msgspec.convert.
 """
 
+import re
+from collections.abc import Iterable
 from typing import Required, TypedDict
 
 import msgspec
@@ -27,6 +29,8 @@ _BODY = msgspec.json.Decoder(_Body)
 _WHITESPACE = b" \t\r\n"
 
 
+_LONG_FRACTION = re.compile(rb"\.\d{7}")
+_LONG_DATE = re.compile(rb":\d\d\.\d{7}")
 _NOT_PLAIN = (msgspec.MsgspecError, FieldError, UnicodeDecodeError, RecursionError, TypeError)
 
 
@@ -35,7 +39,7 @@ def parse_event(body: bytes) -> Batch | None:
     try:
         event = _EVENT.decode(body)
         text = orjson.dumps(event)
-        if not _is_whole(body, text):
+        if not _is_whole(body, text) or _may_be_rounded(body, (event,)):
             return None
         event_id, time_us = event.get("id"), event_time_us(event)
     except _NOT_PLAIN:
@@ -52,7 +56,8 @@ def parse_list(body: bytes) -> Batch | None:
         else:
             events, before, after = _BODY.decode(body)["events"], b'{"events":[', b"]}"
         texts = [orjson.dumps(event) for event in events]
-        if not _is_whole(body, before + b",".join(texts) + after):
+        again = before + b",".join(texts) + after
+        if not _is_whole(body, again) or _may_be_rounded(body, events):
             return None
         times_us = [event_time_us(event) for event in events]
     except _NOT_PLAIN:
@@ -62,6 +67,15 @@ def parse_list(body: bytes) -> Batch | None:
     # An id may have to be made of what was sent, in which 1 is not 1.0.
     raw = events_of(orjson.loads(body)) if None in ids else events
     return Batch(texts, ids, names, raw, times_us, range(len(events)), (), len(events))
+
+
+def _may_be_rounded(body: bytes, events: Iterable[Event]) -> bool:
+    """Whether a date may have a fraction of more than µs, which msgspec would round."""
+    if not any("date" in event for event in events):
+        return False
+    # PERF: 0.7 µs for 750 bytes, half of what the other one takes. An escaped digit is neither.
+    may_be = _LONG_FRACTION.search(body) is not None and _LONG_DATE.search(body) is not None
+    return may_be or b"\\u003" in body
 
 
 def _is_whole(body: bytes, again: bytes) -> bool:

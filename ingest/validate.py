@@ -15,9 +15,16 @@ import msgspec
 import orjson
 import pyarrow as pa
 
-from ingest.decode import Decoded, Flaw, find_flaw
+from ingest.decode import Decoded, Flaw, Oversized, find_flaw, plain
 from ingest.errors import EventError, PayloadError
-from ingest.event import EVENT_TIME_END_US, TIMESTAMP_UNITS_US, YEAR_MAX, YEAR_MIN, Event
+from ingest.event import (
+    EVENT_TIME_END_US,
+    INTEGER_MAX,
+    TIMESTAMP_UNITS_US,
+    YEAR_MAX,
+    YEAR_MIN,
+    Event,
+)
 
 ERRORS_MAX = 100
 """How many bad events a reply explains."""
@@ -26,6 +33,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _YEARS = f"must lie in the years {YEAR_MIN} to {YEAR_MAX}"
 _PATH = re.compile(r" - at `\$(?:\[\.\.\.\])?\.?(?P<path>[^`]*)`$")
+_LONG_FRACTION = re.compile(r"(:\d\d\.\d{6})\d+")
+DATE_LENGTH_OF_7_DIGITS = len("2024-01-31T23:59:59.9999999Z")
+_ROUNDED = (f"Expected `int` <= {INTEGER_MAX}", f"Expected `int` >= -{INTEGER_MAX}")
+_IS_ROUNDED = "An integer beyond 2^53 would be rounded: send an id as a text"
+_OVERSIZED, _TOO_LONG = f"`{Oversized.__name__}`", "an integer of more than 64 bits"
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 
 
@@ -68,9 +80,10 @@ def events_of(value: Any) -> list[Any]:
 def validate(decoded: Decoded) -> Batch:
     """The valid events of `decoded`, whose value is a list, and why the others are not."""
     raw: list[Any] = decoded.value
+    cut = list(map(_cut, raw))
     if not decoded.flawed:
         try:
-            events = msgspec.convert(raw, list[Event])
+            events = msgspec.convert(cut, list[Event])
             times_us = [event_time_us(event) for event in events]
         except (msgspec.ValidationError, FieldError):
             pass
@@ -79,7 +92,15 @@ def validate(decoded: Decoded) -> Batch:
             names = [event["name"] for event in events]
             texts = [orjson.dumps(event) for event in events]
             return Batch(texts, ids, names, raw, times_us, range(len(raw)), (), len(raw))
-    return _validate_each(raw, decoded.flawed)
+    return _validate_each(raw, cut, decoded.flawed)
+
+
+def _cut(value: Any) -> Any:
+    """An event whose date ends with µs: msgspec rounds what is after, even to the next day."""
+    date = value.get("date") if isinstance(value, dict) else None
+    if not isinstance(date, str) or len(date) < DATE_LENGTH_OF_7_DIGITS:
+        return value
+    return {**value, "date": _LONG_FRACTION.sub(r"\1", date)}
 
 
 def event_time_us(event: Event) -> int | None:
@@ -112,10 +133,10 @@ def _unix_time_us(value: int, field: str) -> int:
     raise FieldError(field, f"{field} {_YEARS}, in s, ms, µs or ns")
 
 
-def _validate_each(raw: list[Any], flawed: bool) -> Batch:
+def _validate_each(raw: list[Any], cut: list[Any], flawed: bool) -> Batch:
     events, times_us, indexes = [], [], []
     errors: list[EventError] = []
-    for index, value in enumerate(raw):
+    for index, value in enumerate(cut):
         try:
             if flawed and (flaw := find_flaw(value)) is not None:
                 raise FieldError(*flaw)
@@ -133,7 +154,7 @@ def _validate_each(raw: list[Any], flawed: bool) -> Batch:
             indexes.append(index)
     ids = [event.get("id") for event in events]
     names = [event["name"] for event in events]
-    good = [raw[index] for index in indexes]
+    good = [plain(raw[index]) if flawed else raw[index] for index in indexes]
     texts = [orjson.dumps(event) for event in events]
     return Batch(texts, ids, names, good, times_us, indexes, errors, len(raw))
 
@@ -148,4 +169,8 @@ def _explain(error: msgspec.ValidationError) -> tuple[str, str]:
     if missing:
         path = f"{path}.{missing['field']}" if path else missing["field"]
         message = "Required field is missing"
+    if message in _ROUNDED:
+        message = _IS_ROUNDED
+    elif _OVERSIZED in message:
+        message = _IS_ROUNDED if "float" in message else message.replace(_OVERSIZED, _TOO_LONG)
     return path, message.replace("`", "")
