@@ -17,7 +17,7 @@ from ingest.errors import ForbiddenError, KeyInUrlError, UnauthorizedError
 from ingest.keys import Key, KeyRing, Scope
 
 PREFLIGHT_S = 600
-_KEY, _IS_EXPOSED = "event_stream.key", "event_stream.key_is_exposed"
+_KEY = "event_stream.key"
 _IN_URL = re.compile(
     r"(?:^|[&;])(?:api[_-]?key|access[_-]?token|key|token)=|es_[0-9a-f]{12}_", re.I
 )
@@ -70,7 +70,7 @@ class Authentication:
         if scope is None or not self._keys.required:
             return
         if key is None:
-            if _presented(req.scope["headers"]) or _in_url(req.scope):
+            if _presented(req.scope["headers"]) or in_url:
                 await self._failed(req, resp)
             raise UnauthorizedError
         if scope not in key.scopes:
@@ -89,11 +89,9 @@ class Authentication:
 def recognize(keys: KeyRing, scope: dict[str, Any]) -> Key | None:
     """Who sends the request of this ASGI scope, if they have a valid key; kept in the scope."""
     key = keys.find(_presented(scope["headers"]))
-    in_url = _in_url(scope)
-    if in_url:
-        found = keys.find(in_url)
-        scope[_IS_EXPOSED] = found is not None and not found.origins
-        key = key or (found if found is not None and found.origins else None)
+    if key is None:
+        found = keys.find(_in_url(scope))
+        key = found if found is not None and found.origins else None
     scope[_KEY] = key
     return key
 

@@ -172,13 +172,13 @@ def _explain(error: orjson.JSONDecodeError, body: bytes) -> str:
     for start, name in _UNICODE_STARTS:
         if body.startswith(start):
             return f"Body is {name} and not UTF-8: send JSON in UTF-8"
+    if b"\0" in body[:4]:
+        return "Body is not JSON: it seems to be UTF-16 or UTF-32, send JSON in UTF-8"
     try:
         body.decode()
     except UnicodeDecodeError as wrong:
         byte = body[wrong.start]
         return f"Body is not UTF-8: byte 0x{byte:02x} at byte {wrong.start}, {_HINT}"
-    if b"\0" in body[:4]:
-        return "Body is not JSON: it seems to be UTF-16 or UTF-32, send JSON in UTF-8"
     return f"Body is not valid JSON: {error.msg} at byte {error.pos}"
 
 

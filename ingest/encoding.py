@@ -106,7 +106,8 @@ def decompress(body: bytes, encoding: str, bytes_max: int) -> bytes:
         if len(out) > bytes_max:
             raise TooLargeError(f"Body is larger than {bytes_max} bytes when decompressed")
         if not stream.eof:
-            raise PayloadError(_what_is_wrong(encoding, body, cut=True))
+            ended = len(rest) < len(body) and looks_compressed(rest) is None
+            raise PayloadError(_what_is_wrong(encoding, body, ended=ended, cut=True))
         rest = stream.unused_data
         if not rest:
             return out

@@ -109,6 +109,30 @@ def test_a_key_in_the_url_is_refused(guarded: Service, keys: dict[str, str], nam
     assert guarded.request("GET", path, headers=bearer(keys["query"])).status == 400
 
 
+@pytest.mark.parametrize("path", ["/events", "/v1/events/batch"])
+def test_a_beacon_has_its_key_in_the_url(guarded: Service, keys: dict[str, str], path: str) -> None:
+    """`navigator.sendBeacon(url, JSON.stringify(...))` sets the type text/plain, and no header."""
+    value: object = event("beacon") if path == "/events" else BATCH
+    url = f"{path}?browser_key={keys['browser']}"
+
+    def sent(url: str, origin: str | None = "https://shop.example.com") -> int:
+        headers = {} if origin is None else {"Origin": origin}
+        return post(guarded, url, value, content_type="text/plain", **headers).status
+
+    assert sent(url) == 201
+    assert sent(url, "https://elsewhere.example.com") == sent(url, None) == 403
+    assert sent(url[:-1] + "_") == sent(f"{path}?browser_key=") == 401
+    # Only keys for browsers, which are no secret, may be in a URL.
+    for other in ("ingest", "query", "admin"):
+        assert sent(f"{path}?browser_key={keys[other]}") == 400
+    assert sent(f"{path}?key={keys['browser']}") == 400
+    assert sent(f"{url}&token={keys['ingest']}") == 400
+    assert sent(f"{url}&browser_key={keys['ingest']}") == 400
+    secret = f"{path}?browser_key={keys['query']}"
+    assert post(guarded, secret, value, **bearer(keys["ingest"])).status == 400
+    assert guarded.request("GET", f"/events/names?browser_key={keys['browser']}").status == 403
+
+
 def test_who_has_no_key_is_not_even_read(guarded: Service) -> None:
     # A body that is over the limit, and would be 413.
     assert post(guarded, "/events/batch", body=b" " * (17 << 20)).status in (401, 413)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.errors import SilentWorkerError
 from ingest.peers import Peers
 
 
@@ -42,6 +43,19 @@ def test_every_other_living_worker_answers(directory: Path) -> None:
         assert successor.number == 2
         assert await workers[2].ask("name") == {1: b"a", 2: b"d"}
         for one in (workers[0], workers[2], successor):
+            await one.close()
+
+    asyncio.run(main())
+
+
+def test_a_worker_that_does_not_answer_is_named(directory: Path) -> None:
+    async def main() -> None:
+        workers = [worker(directory, name) for name in "abc"]
+        for one in workers:
+            await one.start()
+        with pytest.raises(SilentWorkerError, match="Worker 2, 3 does not answer"):
+            await workers[0].ask("never", timeout_s=0.05)
+        for one in workers:
             await one.close()
 
     asyncio.run(main())
