@@ -65,8 +65,11 @@ class ServiceFreshness:
 
     async def flush(self, *, timeout_s: float) -> None:
         """Make everything acknowledged so far queryable. Raises TimeoutError."""
-        async with asyncio.timeout(timeout_s):
-            await asyncio.gather(self._local.flush(), self._peers.ask("flush", timeout_s=timeout_s))
+        # Each has its own deadline, so that a worker that is slow is named.
+        await asyncio.gather(
+            asyncio.wait_for(self._local.flush(), timeout_s),
+            self._peers.ask("flush", timeout_s=timeout_s),
+        )
 
     async def watermark_us(self) -> int:
         """Everything received before it, in µs since 1970, is queryable. Raises TimeoutError."""

@@ -82,6 +82,8 @@ class QuestionResource:
         left_s = max(0, int(reply.life_s - age_s))
         resp.set_header("Cache-Control", f"private, max-age={left_s}")
         resp.append_header("Vary", "Accept")
+        if reply.is_truncated:
+            resp.set_header("Event-Stream-Truncated", "true")
 
     async def _make(self, plan: Plan, media_type: str, *, is_flushed: bool) -> Reply:
         parts = self._parts
@@ -91,7 +93,8 @@ class QuestionResource:
             watermark_us = await parts.freshness.watermark_us()
         except TimeoutError as error:
             raise QueryTimeoutError(
-                f"The buffer was not flushed within {parts.flush_timeout_s:g} s: retry later"
+                str(error)
+                or f"The buffer was not flushed within {parts.flush_timeout_s:g} s: retry later"
             ) from error
         # Before storage is asked: what comes in from now on may not be in the answer.
         made_us = parts.now_us()
@@ -101,7 +104,8 @@ class QuestionResource:
         answer.document["watermark"] = printed_ms(watermark_us)
         # Events of the range that were received and not stored yet are missing: it is not closed.
         life_s = parts.closed_s if plan.end_us < watermark_us else parts.open_s
-        return Reply(render(answer, media_type), media_type, made_us / 1_000_000, life_s)
+        body, is_truncated = render(answer, media_type), answer.document.get("truncated") is True
+        return Reply(body, media_type, made_us / 1_000_000, life_s, is_truncated)
 
     async def _rows(self, statement: Statement) -> Rows:
         try:

@@ -1,0 +1,166 @@
+"""No answer, cached or not, lacks an event that it must have by what it says of its own age."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import falcon.asgi
+import orjson
+from falcon import testing
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from metrics_api.answers import Answers
+from metrics_api.cache import MemoryCache
+from metrics_api.instruments import QueryInstruments
+from metrics_api.query_string import Parameters
+from metrics_api.question import Answer, Plan
+from metrics_api.resources import QueryParts, QuestionResource
+from metrics_api.statement import Statement
+from metrics_api.times import parse_range, us_of
+
+SECOND_US = 1_000_000
+START_US = 1_700_000_000 * SECOND_US
+OPEN_S, CLOSED_S = 2, 30
+
+
+@dataclass(slots=True)
+class Event:
+    """time_us: the event's own, at or before it was received."""
+
+    time_us: int
+    received_us: int
+    flushed_us: int | None = None
+
+
+@dataclass(slots=True)
+class World:
+    """The time of day, and the events that were acknowledged; those that were flushed are in
+    storage. A Reader and a Freshness."""
+
+    now_us: int = START_US
+    events: list[Event] = field(default_factory=list)
+
+    async def query(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        first, last = parameters["first"], parameters["last"]
+        return [
+            (index,)
+            for index, event in enumerate(self.events)
+            if event.flushed_us is not None and first <= event.time_us <= last
+        ]
+
+    async def flush(self, *, timeout_s: float = 0) -> None:
+        for event in self.events:
+            event.flushed_us = event.flushed_us or self.now_us
+
+    async def watermark_us(self) -> int:
+        waiting = [event.received_us for event in self.events if event.flushed_us is None]
+        return min([self.now_us, *waiting])
+
+
+def indexes(parameters: Parameters, now_us: int) -> Plan:
+    """The question that is asked here: which events there are."""
+    parameters.choice("consistency", ("eventual", "flushed"))
+    asked = parse_range(parameters, now_us=now_us)
+    first = asked.start.us if asked.start is not None else 0
+    statement = Statement("", {"first": first, "last": asked.end.us})
+
+    def answer(answers: Sequence[Sequence[Sequence[Any]]]) -> Answer:
+        found = [index for [index] in answers[0]]
+        return Answer({"found": found, "first": first, "last": asked.end.us}, {}, [])
+
+    return Plan([statement], answer, asked.end.us)
+
+
+def instant(us: int) -> str:
+    return datetime.fromtimestamp(us / SECOND_US).astimezone().isoformat()
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("pass"), st.integers(1, 3_000)),
+        st.tuples(st.just("pass"), st.integers(1, 40_000)),
+        st.tuples(st.just("receive"), st.sampled_from([0, 0, 0, 500, 20_000])),
+        st.tuples(st.just("flush"), st.just(0)),
+        st.tuples(st.just("ask"), st.sampled_from(["", "last=1h", "to=0", "to=-1", "to=1500"])),
+        st.tuples(st.just("ask flushed"), st.sampled_from(["", "to=0"])),
+    ),
+    max_size=40,
+)
+"""Times in ms. An event may be late by so many; `to` is so long before or after the start of a run,
+or after its last flush."""
+
+
+@given(steps)
+def test_an_answer_has_every_event_that_its_age_and_watermark_say(run: list[Any]) -> None:
+    asyncio.run(live(run))
+
+
+async def live(run: list[Any]) -> None:
+    world = World()
+    resource = QuestionResource("indexes", indexes, parts_of(world))
+    texts = {"to=0": world.now_us}
+    for what, value in run:
+        world.now_us += 1_000
+        if what == "pass":
+            world.now_us += value * 1_000
+        elif what == "receive":
+            world.events.append(Event(world.now_us - value * 1_000, world.now_us))
+            # What a client asks for that has just sent this: the range until now.
+            texts["to=0"] = world.now_us
+        elif what == "flush":
+            await world.flush()
+        else:
+            if value.startswith("to="):
+                value = f"to={instant(texts['to=0'] + int(value[3:]) * 1_000)}"
+            if what == "ask flushed":
+                value += "&consistency=flushed"
+            await check(world, resource, value)
+
+
+def parts_of(world: World) -> QueryParts:
+    cache = MemoryCache(bytes_max=1 << 20, clock=lambda: world.now_us / SECOND_US)
+    instruments = QueryInstruments(CollectorRegistry())
+    return QueryParts(
+        reader=world,  # type: ignore[arg-type]
+        answers=Answers(cache, instruments),
+        freshness=world,
+        instruments=instruments,
+        now_us=lambda: world.now_us,
+        flush_timeout_s=1,
+        open_s=OPEN_S,
+        closed_s=CLOSED_S,
+    )
+
+
+async def check(world: World, resource: QuestionResource, query: str) -> None:
+    request = testing.create_asgi_req(query_string=query.replace("+", "%2B"))
+    response = falcon.asgi.Response()
+    await resource.on_get(request, response)
+    document = orjson.loads(response.data or b"")
+    age_s = int(response.get_header("Age") or "")
+    left_s = int((response.get_header("Cache-Control") or "").rpartition("=")[2])
+    watermark_us = us_of(datetime.fromisoformat(document["watermark"]))
+    # The age is rounded down.
+    made_us = world.now_us - (age_s + 1) * SECOND_US
+    is_closed = document["last"] < watermark_us
+    assert age_s + left_s <= (CLOSED_S if is_closed else OPEN_S)
+    if "flushed" in query:
+        made_us = watermark_us = world.now_us
+    for index, event in enumerate(world.events):
+        if not document["first"] <= event.time_us <= document["last"]:
+            continue
+        is_late = event.time_us < event.received_us
+        flushed_us = event.flushed_us
+        must_be_there = event.received_us < watermark_us or (
+            flushed_us is not None
+            and (
+                flushed_us <= made_us
+                # Only late events come into a range that was closed when it was answered.
+                or (not is_late and flushed_us < world.now_us - (OPEN_S + 1) * SECOND_US)
+            )
+        )
+        assert index in document["found"] or not must_be_there
