@@ -12,12 +12,13 @@ from cachetools import TLRUCache
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """made_s: Unix time; life_s: how long it may be given out."""
+    """made_s: Unix time; life_s: how long it may be given out; is_truncated: its list goes on."""
 
     body: bytes
     media_type: str
     made_s: float
     life_s: float
+    is_truncated: bool = False
 
 
 class Cache(Protocol):

@@ -152,6 +152,7 @@ def _answer(funnel: Funnel, answers: list[Rows]) -> Answer:
         document["grouped_steps"] = [
             {"group_key": group, "steps": _steps(funnel, reached)} for group, reached in shown
         ]
+        document["truncated"] = len(shown) < len(ordered)
     rows = [
         [group, step.text, number + 1, reached[number]]
         for group, reached in shown

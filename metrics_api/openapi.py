@@ -186,6 +186,7 @@ _NUMBERS = {
     "unique_user_count": _COUNT,
     "measures": {"type": "object", "additionalProperties": {"type": ["number", "null"]}},
 }
+_TRUNCATED = {"type": "boolean", "description": "Whether there are more than `limit`"}
 _WATERMARK = {**_INSTANT, "description": "Every event received before it is in the answer"}
 
 
@@ -198,6 +199,7 @@ def _listing(name: str, properties: dict[str, Any]) -> dict[str, Any]:
             "from": {**_INSTANT, "description": f"{EARLIEST_TEXT} when none was asked for"},
             "to": _INSTANT,
             name: {"type": "array", "items": items},
+            **({"truncated": _TRUNCATED} if name not in ("events", "cohorts") else {}),
             "watermark": _WATERMARK,
         },
     }

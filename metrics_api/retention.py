@@ -7,11 +7,13 @@ from typing import Any, Literal, get_args
 
 from metrics_api.errors import ParameterError
 from metrics_api.local_time import local_time
+from metrics_api.moments import moment_of
 from metrics_api.params import Selection, parse_selection
 from metrics_api.query_string import Parameters
 from metrics_api.question import Answer, Plan, Rows
 from metrics_api.selection import select_rows
 from metrics_api.statement import Bindings, Statement
+from metrics_api.zones import zone_of
 
 Period = Literal["day", "week", "month"]
 PERIODS: tuple[Period, ...] = get_args(Period)
@@ -40,7 +42,9 @@ def plan_retention(parameters: Parameters, now_us: int) -> Plan:
     """Raises ParameterError."""
     retention = parse_retention(parameters, now_us=now_us)
     return Plan(
-        [retention_sql(retention)], partial(_answer, retention), retention.selection.range.end.us
+        [retention_sql(retention)],
+        partial(_answer, retention, max(0, min(now_us, retention.selection.range.end.us))),
+        retention.selection.range.end.us,
     )
 
 
@@ -93,10 +97,17 @@ def _named(name: str | None, bindings: Bindings) -> str:
     return "1" if name is None else f"(name = {bindings.text(name)})"
 
 
-def _answer(retention: Retention, answers: list[Rows]) -> Answer:
-    cohorts: dict[int, list[int]] = {}
+def _answer(retention: Retention, known_us: int, answers: list[Rows]) -> Answer:
+    """known_us: what comes later is not in the answers, and not known to be nothing."""
+    last = _number(
+        retention.period, moment_of(known_us, zone_of(retention.selection.range.zone)).date()
+    )
+    cohorts: dict[int, list[int | None]] = {}
     for began, later, users in answers[0]:
-        cohorts.setdefault(began, [0] * retention.periods)[later] = users
+        if began not in cohorts:
+            known = min(max(last - began + 1, 0), retention.periods)
+            cohorts[began] = [0] * known + [None] * (retention.periods - known)
+        cohorts[began][later] = users
     ordered = sorted(cohorts.items())
     rows = [
         [_period(retention.period, began), later, users]
@@ -112,6 +123,14 @@ def _answer(retention: Retention, answers: list[Rows]) -> Answer:
         ],
     }
     return Answer(document, {"cohort": "text", "later": "integer", "users": "integer"}, rows)
+
+
+def _number(period: Period, day: date) -> int:
+    """As `_NUMBERS` has it."""
+    if period == "month":
+        return (day.year - 1970) * 12 + day.month - 1
+    days = (day - date(1970, 1, 1)).days
+    return days if period == "day" else (days + 3) // 7
 
 
 def _period(period: Period, number: int) -> str:
