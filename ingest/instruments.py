@@ -131,7 +131,9 @@ class RequestInstruments(Collector):
         # Labels a stranger can't multiply: the route's template, and only methods that we serve.
         route = req.uri_template or "none"
         method = req.method if resource is not None else "none"
-        self.observe(method, route, resp.status_code, time.perf_counter() - req.scope[_STARTED])
+        # Falcon refuses some requests before it asks any middleware.
+        now_s = time.perf_counter()
+        self.observe(method, route, resp.status_code, now_s - req.scope.get(_STARTED, now_s))
 
     def observe(self, method: str, route: str, status: int, took_s: float) -> None:
         """One request was answered."""

@@ -84,6 +84,7 @@ def raw(service: Service, request: bytes) -> tuple[int, bytes]:
         b"GET /swagger/static/%2e%2e/%2e%2e/etc/passwd HTTP/1.1",
         b"BREW /events HTTP/1.1",
         b"PATCH /events HTTP/1.1",
+        b"WEBSOCKET /events HTTP/1.1",
         b"TRACE / HTTP/1.1",
         b"OPTIONS * HTTP/1.1",
         b"GET http://elsewhere.example.com/events/names HTTP/1.1",
