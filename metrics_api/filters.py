@@ -6,8 +6,10 @@ of the values, and `!=`, `!^=` and `!*=` to none of them; bounds must all hold. 
 stands for absent.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from math import isfinite
 
 from metrics_api.dimensions import FILTERABLE, Dimension, parse_dimension
@@ -16,6 +18,7 @@ from metrics_api.statement import Bindings
 
 TEXT_OPERATORS = ("!^=", "!*=", "^=", "*=", "!=", "=")
 NUMBER_OPERATORS = (">=", "<=", ">", "<")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +104,16 @@ def _filter(name: str, operator: str, values: list[str], known: Sequence[str]) -
                 " user_param.<key> alone, the others are texts"
             )
         if any(_number(value) is None for value in values):
-            raise ParameterError(f"Query parameter {name[:100]}: {operator} needs a number")
+            raise ParameterError(
+                f"Query parameter {name[:100]}: {operator} needs a number that a float can hold"
+            )
     return Filter(dimension, operator, tuple(values))
 
 
 def _number(text: str) -> float | None:
+    """None for what is no number, or an integer that no float is: no event has it."""
+    if _INTEGER.fullmatch(text) and abs(float(text)) >= 2**53 and Decimal(text) != float(text):
+        return None
     try:
         number = float(text) if text.isascii() and "_" not in text else None
     except ValueError:

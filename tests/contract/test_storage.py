@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
-from zoneinfo import available_timezones
 
 import pyarrow as pa
 import pytest
@@ -26,13 +25,10 @@ from storage.reader import Reader
 from storage.rollups import ROLLUPS
 from storage.schema import EVENTS_TABLE
 from storage.writer import Writer
-from tests.clickhouse.engine import ENGINE
 from tests.end_to_end.test_contract import FULL
 
 RECEIVED_US = 1_800_000_000_000_000
 Connect = Callable[[], Client]
-ZONES_OF_26_9 = {"America/Coyhaique"}
-"""Older engines have the time-zone database of 2025a. They take newer zones from their machine."""
 
 
 def table(raw: Sequence[Any], *, received_us: int = RECEIVED_US) -> pa.Table:
@@ -371,9 +367,3 @@ def test_recent_ids_are_the_last_ones_and_none_that_are_older(connected: Connect
     writer.write(old, token="old")
     assert recent(300, 4) == []
     reader.close()
-
-
-def test_every_zone_of_ours_is_one_of_storage(connected: Connect) -> None:
-    known = {name for (name,) in connected().query("SELECT * FROM system.time_zones").result_rows}
-    lacking = available_timezones() - known - {"localtime", "Factory"}
-    assert lacking == (ZONES_OF_26_9 if ENGINE < (26, 9) else set())
