@@ -23,6 +23,7 @@ _UNICODE_STARTS = (
     (b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"),
     (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"),
 )  # fmt: skip
+_JSON_STARTS = tuple(b"%c" % byte for byte in b' \t\r\n{["')
 _HINT = "as Latin-1 or Windows-1252 would have it: send JSON in UTF-8"
 
 
@@ -169,17 +170,29 @@ def _explain(error: orjson.JSONDecodeError, body: bytes) -> str:
     compressed = looks_compressed(body)
     if compressed is not None:
         return f"Body is {compressed} and not JSON: say so with Content-Encoding: {compressed}"
-    for start, name in _UNICODE_STARTS:
-        if body.startswith(start):
-            return f"Body is {name} and not UTF-8: send JSON in UTF-8"
-    if b"\0" in body[:4]:
-        return "Body is not JSON: it seems to be UTF-16 or UTF-32, send JSON in UTF-8"
+    wide = _wide_encoding(body)
+    if wide is not None:
+        return f"Body is {wide} and not UTF-8: send JSON in UTF-8"
     try:
         body.decode()
     except UnicodeDecodeError as wrong:
+        if wrong.end == len(body) and wrong.reason.startswith("unexpected end"):
+            return f"Body is cut off within a character at byte {wrong.start}"
         byte = body[wrong.start]
         return f"Body is not UTF-8: byte 0x{byte:02x} at byte {wrong.start}, {_HINT}"
     return f"Body is not valid JSON: {error.msg} at byte {error.pos}"
+
+
+def _wide_encoding(body: bytes) -> str | None:
+    """The encoding of JSON that is not in single bytes: by its mark, or by the zeros in its first
+    character."""
+    for start, name in _UNICODE_STARTS:
+        if body.startswith(start):
+            return name
+    zeros = body[:4].count(0)
+    if not zeros or body[:4].replace(b"\0", b"")[:1] not in _JSON_STARTS:
+        return None
+    return "UTF-32" if zeros == 3 else "UTF-16"
 
 
 def _decode_exactly(body: bytes) -> Decoded:

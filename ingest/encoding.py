@@ -77,7 +77,7 @@ _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
 }
 ENCODINGS = tuple(_DECOMPRESSORS)
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
-"""RFC 1952 and RFC 8878; deflate and brotli have none."""
+"""RFC 1952 and RFC 8878; brotli has none."""
 _CONCATENATED = ("gzip", "x-gzip", "zstd")
 """Of these a body may have several streams, one after the other."""
 
@@ -93,7 +93,9 @@ def decompress(body: bytes, encoding: str, bytes_max: int) -> bytes:
         return body
     if encoding not in _DECOMPRESSORS:
         known = ", ".join(ENCODINGS)
-        raise MediaTypeError(f"Content-Encoding must be a single one of {known}")
+        raise MediaTypeError(
+            f"Content-Encoding must be a single one of {known}, not {encoding[:100]!r}"
+        )
     out, rest = b"", body
     while True:
         stream = _DECOMPRESSORS[encoding]()
@@ -117,6 +119,8 @@ def decompress(body: bytes, encoding: str, bytes_max: int) -> bytes:
 
 def looks_compressed(body: bytes) -> str | None:
     """The Content-Encoding that a body seems to have, by its first bytes."""
+    if body[:1] == b"\x78" and int.from_bytes(body[:2]) % 31 == 0:
+        return "deflate"  # RFC 1950, with the usual window; no JSON begins with an x
     return next((name for magic, name in _MAGIC if body.startswith(magic)), None)
 
 
@@ -133,4 +137,6 @@ def _what_is_wrong(encoding: str, body: bytes, *, ended: bool = False, cut: bool
         return f"Body is not valid {encoding}: it seems to be JSON that is not compressed"
     if cut:
         return f"Body is cut off: the {encoding} stream has no end"
+    if encoding == "br":  # its library tells the two apart no more than this
+        return "Body is not valid br, or has data after the end of its br stream"
     return f"Body is not valid {encoding}"

@@ -9,8 +9,14 @@ from typing import Any, TypeVar
 
 from ingest import columnar, typed
 from ingest.decode import Decoded, decode, decode_lines
-from ingest.encoding import decompress
-from ingest.errors import IngestError, MediaTypeError, RejectedError, TooLargeError
+from ingest.encoding import decompress, looks_compressed
+from ingest.errors import (
+    IngestError,
+    MediaTypeError,
+    PayloadError,
+    RejectedError,
+    TooLargeError,
+)
 from ingest.priority import give_way
 from ingest.validate import Batch, events_of, validate
 
@@ -84,6 +90,9 @@ class Parser:
         """
         if encoding:
             body = await self._decompress(body, encoding)
+            inner = looks_compressed(body)
+            if inner is not None:
+                raise PayloadError(f"Body is compressed twice: below its {encoding} it is {inner}")
         return body.removeprefix(BYTE_ORDER_MARK)
 
     async def _decompress(self, body: bytes, encoding: str) -> bytes:

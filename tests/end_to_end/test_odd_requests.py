@@ -3,8 +3,10 @@
 import gzip
 import json
 import socket
+import zlib
 from typing import Any
 
+import brotli
 import pytest
 import urllib3
 
@@ -166,8 +168,14 @@ def test_a_byte_order_mark_is_skipped(
         (GZIPPED, "", "Content-Encoding: gzip"),
         ('{"name": "é"}'.encode("utf-16"), "", "UTF-16"),
         ('{"name": "é"}'.encode("utf-32"), "", "UTF-32"),
-        ('{"name": "é"}'.encode("utf-16-le"), "", "UTF-16 or UTF-32"),
+        ('{"name": "é"}'.encode("utf-16-le"), "", "UTF-16 and not UTF-8"),
+        ('{"name": "é"}'.encode("utf-16-be"), "", "UTF-16 and not UTF-8"),
+        ('{"name": "é"}'.encode("utf-32-le"), "", "UTF-32 and not UTF-8"),
+        (zlib.compress(b"{}"), "", "Content-Encoding: deflate"),
+        (brotli.compress(b"{}") + b"x", "br", "after the end"),
         (b'{"name":"caf\xe9"}', "", "byte 0xe9 at byte 12"),
+        (b'{"name":"caf\xc3', "", "cut off within a character at byte 12"),
+        (gzip.compress(GZIPPED), "gzip", "compressed twice"),
         (GZIPPED + b"x", "gzip", "after the end of its gzip stream"),
         (GZIPPED[:-2], "gzip", "cut off"),
         (b"{}", "br", "not compressed"),
@@ -176,7 +184,10 @@ def test_a_byte_order_mark_is_skipped(
         (b"", "gzip", "empty"),
     ],
     ids=[
-        "gzip unsaid", "UTF-16", "UTF-32", "UTF-16 without mark", "Latin-1", "gzip and more",
+        "gzip unsaid", "UTF-16", "UTF-32", "UTF-16 without mark",
+        "big UTF-16", "UTF-32 without mark", "deflate unsaid", "br and more", "Latin-1",
+        "half a character",
+        "gzip twice", "gzip and more",
         "gzip cut", "no brotli", "no deflate", "gzip called zstd", "nothing",
     ],
 )  # fmt: skip
