@@ -163,6 +163,24 @@ def test_events_come_back_page_by_page_as_they_were_sent(shop: Service) -> None:
     assert ask(shop, "", [("user", "bob"), *RANGE])["events"][0]["name"] == "q_view"
 
 
+@pytest.mark.parametrize("media_type", ["application/json", "text/csv"])
+def test_a_list_that_is_cut_off_says_so_in_every_format(shop: Service, media_type: str) -> None:
+    names = [("event_name", name) for name in ("q_view", "q_add", "q_buy")]
+    for name, pairs in (
+        ("metrics", [*names, ("group_by", "event_name")]), ("top", [*names]), ("names", []),
+        ("properties", [*names]),
+        ("metrics", [*names, ("group_by", "event_name"), ("other", "false")]),
+    ):  # fmt: skip
+        for _ in range(2):  # the second one comes from the cache
+            cut = get(shop, name, [*pairs, *RANGE, ("limit", "1")], Accept=media_type)
+            assert cut.headers["Event-Stream-Truncated"] == "true", name
+        whole = get(shop, name, [*pairs, ("limit", "1000")], Accept=media_type)
+        assert "Event-Stream-Truncated" not in whole.headers, name
+        if media_type == "application/json":
+            assert cut.json()["truncated"] is True
+            assert whole.json()["truncated"] is False
+
+
 def test_csv_and_arrow_have_the_same_rows(shop: Service) -> None:
     pairs = [("event_name", "q_view"), *RANGE, ("group_by", "channel"), ("measure", "max:param.x")]
     text = get(shop, "metrics", pairs, Accept="text/csv")
