@@ -11,6 +11,7 @@ from falcon.asgi import Request, Response
 from metrics_api.answers import Answers
 from metrics_api.cache import Reply
 from metrics_api.errors import (
+    ParameterError,
     QueryBusyError,
     QueryRefusedError,
     QueryTimeoutError,
@@ -25,6 +26,7 @@ from metrics_api.query_string import Parameters
 from metrics_api.question import Plan, Question, Rows
 from metrics_api.statement import Statement
 from metrics_api.times import printed_ms
+from metrics_api.unknown import with_unknown
 from storage.errors import (
     LIMIT_CODES,
     RESULT_LIMIT,
@@ -66,7 +68,10 @@ class QuestionResource:
         parts, media_type = self._parts, preferred_type(req.accept)
         parameters = Parameters(req.query_string)
         is_flushed = parameters.choice("consistency", CONSISTENCIES) == "flushed"
-        plan = self._question(parameters, parts.now_us())
+        try:
+            plan = self._question(parameters, parts.now_us())
+        except ParameterError as error:
+            raise with_unknown(error, parameters) from error
         pairs = [pair for pair in parameters.pairs if pair[0] != "consistency"]
         asked = [self._name, media_type, pairs]
         key = sha256(orjson.dumps(asked)).hexdigest()
