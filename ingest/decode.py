@@ -24,7 +24,7 @@ _UNICODE_STARTS = (
     (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"),
 )  # fmt: skip
 _JSON_STARTS = tuple(b"%c" % byte for byte in b' \t\r\n{["')
-_HINT = "as Latin-1 or Windows-1252 would have it: send JSON in UTF-8"
+_HINT = "as in Latin-1 or Windows-1252: send JSON in UTF-8"
 
 
 _ZEROS = b"0" * 20
