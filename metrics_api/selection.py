@@ -9,6 +9,9 @@ from storage.schema import EVENTS_TABLE, KEY_TIME_UNKNOWN_US
 
 TIME_MAX_US = 10_413_791_999_999_999
 """The last instant that a DateTime64 column holds: the end of 2299."""
+KEY_HOURS_END_US = 2**32 * 1_000_000
+"""The hours in the sort key have 32 bits of seconds, and begin anew in 2106. ClickHouse 25.8 takes
+no notice when it prunes: a range that reaches beyond must not be pruned by them."""
 EVENT = "name, key_time, id"
 """What tells an event from all others, once copies are collapsed."""
 
@@ -49,16 +52,18 @@ def within(bounds: Range, bindings: Bindings) -> list[str]:
     The key's time is the event's own, but for an event whose time is that of its arrival and must
     not be in the key: there it is a constant.
     """
+    has_key = bounds.end.us < KEY_HOURS_END_US
     conditions = []
     if bounds.start is not None:
-        conditions += _bound(">=", min(max(bounds.start.us, 0), TIME_MAX_US + 1), bindings)
-    conditions += _bound("<=", min(max(bounds.end.us, -1), TIME_MAX_US), bindings)
-    return conditions
+        start_us = min(max(bounds.start.us, 0), TIME_MAX_US + 1)
+        conditions += _bound(">=", start_us, bindings, has_key=has_key)
+    end_us = min(max(bounds.end.us, -1), TIME_MAX_US)
+    return conditions + _bound("<=", end_us, bindings, has_key=has_key)
 
 
-def _bound(operator: str, us: int, bindings: Bindings) -> list[str]:
+def _bound(operator: str, us: int, bindings: Bindings, *, has_key: bool) -> list[str]:
     bound = bindings.instant(us)
-    return [
-        f"event_time {operator} {bound}",
-        f"(key_time {operator} {bound} OR key_time = {_UNKNOWN})",
-    ]
+    conditions = [f"event_time {operator} {bound}"]
+    if has_key:
+        conditions.append(f"(key_time {operator} {bound} OR key_time = {_UNKNOWN})")
+    return conditions
