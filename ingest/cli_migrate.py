@@ -1,6 +1,5 @@
 """`event-stream migrate`: make the tables, or bring them up to date, as a user who may."""
 
-from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -24,31 +23,33 @@ def migrate(
     storage stop the service first: it has the engine.
     """
     from ingest.columns import TABLE_SCHEMA
-    from ingest.pipeline import open_client
+    from ingest.pipeline import alone, open_client
     from ingest.server import StartError, locked
     from storage.client import prepare_embedded
     from storage.errors import StorageError
-    from storage.migrations import apply, pending
+    from storage.migrations import ROUNDS_MAX, apply, pending
     from storage.placement import Placement
 
     try:
         settings = load_settings(config, data_dir=data_dir, clickhouse_url=clickhouse_url)
         embedded = settings.clickhouse_url is None
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
         if embedded:
-            settings.data_dir.mkdir(parents=True, exist_ok=True)
             prepare_embedded(settings.data_dir)
-        with locked(settings.data_dir) if embedded else nullcontext():
+        with locked(settings.data_dir) if embedded else alone(settings.data_dir):
             client = open_client(settings)
             placement = Placement(settings.clickhouse_cluster)
-            changes = pending(client, TABLE_SCHEMA, placement=placement)
-            for change in changes:
-                if dry_run:
-                    print(f"-- {change.name}")
-                    print(*(f"{statement};" for statement in change.statements), sep="\n")
-                else:
-                    apply(client, [change])
-                    print(change.name)
+            has_changes = False
+            for _ in range(1 if dry_run else ROUNDS_MAX):
+                for change in pending(client, TABLE_SCHEMA, placement=placement):
+                    has_changes = True
+                    if dry_run:
+                        print(f"-- {change.name}")
+                        print(*(f"{statement};" for statement in change.statements), sep="\n")
+                    else:
+                        apply(client, [change])
+                        print(change.name)
     except (OSError, SettingsError, StartError, StorageError) as error:
         fail(error)
-    if not changes:
+    if not has_changes:
         print("-- nothing to do" if dry_run else "nothing to do")

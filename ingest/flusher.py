@@ -110,6 +110,11 @@ class Flusher:
         return state if is_open or state != "ok" else "failed"
 
     @property
+    def is_stalled(self) -> bool:
+        """Whether storage has not answered an insert for long."""
+        return self._persister.is_stalled
+
+    @property
     def recoveries(self) -> int:
         """How often storage has worked again after it did not."""
         return self._persister.recoveries

@@ -83,6 +83,7 @@ class Persister:
         self._retry_waits_s = retry_waits_s
         self._clock = clock
         self._state: State = "ok"
+        self._said: tuple[State, int | None] = ("ok", None)
         self._attempt_began_s: float | None = None
         self._recoveries = 0
         self._abandon = threading.Event()
@@ -90,10 +91,13 @@ class Persister:
     @property
     def state(self) -> State:
         """How storage took the last attempt; "failed" while one takes longer than STALLED_S."""
+        return "failed" if self._state == "ok" and self.is_stalled else self._state
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether an attempt has gone on for longer than STALLED_S."""
         began_s = self._attempt_began_s
-        if self._state == "ok" and began_s is not None and self._clock() - began_s > STALLED_S:
-            return "failed"
-        return self._state
+        return began_s is not None and self._clock() - began_s > STALLED_S
 
     @property
     def recoveries(self) -> int:
@@ -170,7 +174,7 @@ class Persister:
         except tenacity.RetryError as error:
             raise AbandonedError from error
         if self._state != "ok":
-            self._state = "ok"
+            self._state, self._said = "ok", ("ok", None)
             self._recoveries += 1
             log.info("storage takes rows again")
 
@@ -205,9 +209,10 @@ class Persister:
 
     def _note(self, error: StorageError) -> None:
         self._failed(error)
-        state: State = "paused" if error.error_class == "paused" else "failed"
-        if self._state != state:  # one line for each change of state, not for each attempt
-            self._state = state
+        self._state = "paused" if error.error_class == "paused" else "failed"
+        said = (self._state, error.code)
+        if self._said != said:  # one line for each reason, not for each attempt
+            self._said = said
             log.error(
                 "storage does not take rows: keeping them and trying again",
                 error=str(error),

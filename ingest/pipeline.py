@@ -28,9 +28,8 @@ from ingest.ring_buffer import RingBuffer
 from ingest.settings import Settings
 from storage.client import connect, embedded_dsn, prepare_embedded
 from storage.dead_letters import DeadLetters
-from storage.errors import StorageError
 from storage.interruption import READ_ONLY
-from storage.migrations import apply, pending
+from storage.migrations import migrate_and_tell
 from storage.placement import Placement
 from storage.reader import TIMEOUT_MARGIN_S
 from storage.schema import EVENTS_TABLE
@@ -70,9 +69,9 @@ def open_writer(settings: Settings) -> Writer:
     def open_storage() -> Client:
         client = open_client(settings)
         try:
-            with _alone(settings.data_dir):
+            with alone(settings.data_dir):
                 _bring_up_to_date(client, Placement(settings.clickhouse_cluster))
-        except StorageError:
+        except BaseException:
             client.close()
             raise
         return client
@@ -81,7 +80,7 @@ def open_writer(settings: Settings) -> Writer:
 
 
 @contextmanager
-def _alone(data_dir: Path) -> Iterator[None]:
+def alone(data_dir: Path) -> Iterator[None]:
     """One worker of a service migrates, and the others find that it is done."""
     with (data_dir / MIGRATION_LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -91,13 +90,10 @@ def _alone(data_dir: Path) -> Iterator[None]:
 def _bring_up_to_date(client: Client, placement: Placement) -> None:
     if is_untested(str(client.server_version)):
         log.warning("this ClickHouse is newer than those tested", version=client.server_version)
-    changes = pending(client, TABLE_SCHEMA, placement=placement)
-    apply(client, [change for change in changes if not change.for_operator])
-    left = [change.name for change in changes if change.for_operator]
+    done, left = migrate_and_tell(client, TABLE_SCHEMA, placement=placement)
     if left:
         log.warning("to be done with event-stream migrate", changes=left)
-    if len(changes) > len(left):
-        done = [change.name for change in changes if not change.for_operator]
+    if done:
         log.info("the tables were migrated", changes=done)
 
 

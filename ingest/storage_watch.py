@@ -47,14 +47,17 @@ class StorageWatch:
         self._recent_s = recent_s
         self._ids_max = ids_max
         self._check_every_s = check_every_s
-        self._begun = False
+        self._begun = self._is_stalled = False
         self._may_check = True
         self._known: frozenset[str] = frozenset()
 
     async def begin(self) -> None:
         """Storage has been opened: learn what there is."""
         self._begun = True
-        await self._check_parts()
+        try:
+            await self._check_parts()
+        except Exception as error:  # a disk that fails must not keep the worker from starting
+            log.error("lost parts could not be stored again", error=str(error))
         try:
             self._dedup.remember(
                 await self._reader.recent_keys(seconds=self._recent_s, limit=self._ids_max)
@@ -67,6 +70,7 @@ class StorageWatch:
         recoveries, checked_s = self._flusher.recoveries, time.monotonic()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
+            self._tell_stalled()
             if self._flusher.state != "ok":
                 continue
             recovered = self._flusher.recoveries != recoveries
@@ -78,6 +82,12 @@ class StorageWatch:
                 await (self._check_parts() if self._begun else self.begin())
             except Exception as error:  # a disk, or a bug: look again when it is due
                 log.error("storage could not be looked at", error=str(error))
+
+    def _tell_stalled(self) -> None:
+        is_stalled = self._flusher.is_stalled
+        if is_stalled and not self._is_stalled:
+            log.warning("storage takes long to answer an insert: not ready until it does")
+        self._is_stalled = is_stalled
 
     async def _check_parts(self) -> None:
         sql, parameters = broken_parts_query(self._placement)

@@ -115,6 +115,8 @@ def _not_connected(server: ServerUrl, error: Exception) -> StorageError:
         return PausedError(
             f"ClickHouse at {server.address}: {said}: {PAUSING_CODES[code].advice}", code
         )
+    if code is not None:
+        return UnavailableError(f"ClickHouse at {server.address} answers: {said}", code)
     return UnavailableError(
         f"ClickHouse at {server.address} can't be reached ({said}): start it, or"
         " correct clickhouse_url, or leave that out to use the embedded engine.",

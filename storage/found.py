@@ -15,7 +15,8 @@ from storage.tables import MIGRATIONS_TABLE, expected_tables
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """missing: tables that a server lacks, missing_here: that the connected one does; applied:
+    """missing: tables that a server lacks, missing_here: that the connected one does; has_one_key:
+    whether all servers shard alike; applied:
     versions; columns: of the events table, none without it; rekeying: what is left to do for an
     earlier version's table; sharding: of the events table, None without it; slots: the weights of
     the cluster's shards, added up."""
@@ -27,6 +28,7 @@ class Found:
     rekeying: Rekeying | None
     sharding: Sharding | None
     slots: int
+    has_one_key: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +65,40 @@ def look(client: Client, placement: Placement) -> Found:
         rekeying = _rekeying(tables)
         return Found(missing_here, missing_here, applied, columns, rekeying, None, 1)
     slots = _slots(client, placement)
-    sharding = None
-    if EVENTS_TABLE in tables:
-        sharding = Sharding.parse(tables[EVENTS_TABLE].comment)
+    shardings = _shardings(client, placement, names)
+    # A server that was away when a shard was added has fewer eras, a new one has no table.
+    sharding = max(shardings, key=lambda sharding: len(sharding.eras), default=None)
+    if sharding is not None:
+        if any(sharding.eras[: len(other.eras)] != other.eras for other in shardings):
+            raise PausedError(
+                f"The servers of cluster {placement.cluster} do not agree on which shard an event"
+                f" is: compare the comments of their tables {EVENTS_TABLE}"
+            )
         if slots < sharding.slots:
             raise PausedError(
                 f"Cluster {placement.cluster} has shards of weight {slots}, and had"
                 f" {sharding.slots}: put them back, for they have events"
             )
     missing = missing_here | _missing_elsewhere(client, placement, names)
-    return Found(missing, missing_here, applied, columns, None, sharding, slots)
+    has_one_key = len(set(shardings)) <= 1
+    return Found(missing, missing_here, applied, columns, None, sharding, slots, has_one_key)
+
+
+def _shardings(client: Client, placement: Placement, names: Mapping[str, object]) -> list[Sharding]:
+    """Of each server that answers and has the events table."""
+    rows = client.query(
+        f"SELECT comment FROM {placement.everywhere('system.tables')}"
+        " WHERE database = {database:String} AND name = {table:String}",
+        parameters={"database": names["database"], "table": EVENTS_TABLE},
+        settings={"skip_unavailable_shards": 1},
+    ).result_rows
+    try:
+        return [Sharding.parse(comment) for (comment,) in rows]
+    except ValueError as error:
+        raise PausedError(
+            f"A table {EVENTS_TABLE} on another server of cluster {placement.cluster} is not one of"
+            " Event Stream, and was left alone: name another database in clickhouse_url"
+        ) from error
 
 
 def _rekeying(tables: Mapping[str, _Table]) -> Rekeying | None:
@@ -81,7 +107,9 @@ def _rekeying(tables: Mapping[str, _Table]) -> Rekeying | None:
         return "copy"
     if OLD not in tables:
         return None
-    return "rename" if events is None and NEW in tables else "clean up"
+    if events is None:
+        return "rename" if NEW in tables else "restore"
+    return "clean up"
 
 
 def _check_ours(tables: Mapping[str, _Table], database: str, placement: Placement) -> None:
@@ -136,7 +164,7 @@ def _missing_elsewhere(
         settings={"skip_unavailable_shards": 1},
     ).result_rows
     copies = {(database, name): count for database, name, count in rows}
-    answering = copies["system", "one"]
+    answering = copies.get(("system", "one"), 0)
     return frozenset(
         name
         for name in expected_tables(placement)

@@ -31,6 +31,9 @@ from storage.schema import (
 from storage.sharding import Sharding
 from storage.tables import MIGRATIONS_TABLE
 
+ROUNDS_MAX = 3
+"""What is to be done is told from the tables that there are, and some of it changes those."""
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -44,12 +47,10 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to be done. version: of the step that it completes; for_operator: only
-    `event-stream migrate` does it."""
+    """What is to be done. for_operator: only `event-stream migrate` does it."""
 
     name: str
     statements: tuple[str, ...]
-    version: int | None = None
     for_operator: bool = False
 
 
@@ -79,6 +80,8 @@ def pending(
     if found.rekeying:
         statements = rekey_ddl(schema, found.rekeying, migrations_table=MIGRATIONS_TABLE)
         changes.append(Change("the whole identity of an event in the sort key", statements))
+        if found.rekeying == "restore":
+            return changes  # what follows is told from what is restored
     changes += _missing_steps(found, schema, placement, sharding)
     if found.columns:
         changes += [
@@ -86,6 +89,9 @@ def pending(
             for name, kind in columns_ddl(schema)
             if name not in found.columns
         ]
+    if not found.has_one_key:
+        key = placement.sharded_ddl(EVENTS_TABLE, sharding, replace=True)
+        changes.append(Change("the same shards for an event on all servers", (key,)))
     if found.slots > sharding.slots:
         more = sharding.extended(found.slots, datetime.now(UTC).date())
         changes.append(
@@ -114,8 +120,12 @@ def _missing_steps(
         changes.append(Change(f"create {MIGRATIONS_TABLE}", ledger, for_operator=on_new))
     for step in steps(schema, placement=placement, sharding=sharding):
         if step.version not in found.applied or found.missing_here or found.rekeying:
-            statements = step.statements + step.once
-            changes.append(Change(f"{step.version} {step.name}", statements, step.version))
+            done = (
+                f"INSERT INTO {MIGRATIONS_TABLE} (version, name)"
+                f" VALUES ({step.version}, '{step.name}')"
+            )
+            statements = (*step.statements, *step.once, done)
+            changes.append(Change(f"{step.version} {step.name}", statements))
         elif found.missing:
             name = f"{step.version} {step.name}, on new servers"
             changes.append(Change(name, step.statements, for_operator=True))
@@ -129,14 +139,11 @@ def apply(client: Client, changes: Sequence[Change]) -> None:
             with storage_errors():
                 for statement in change.statements:
                     client.command(statement)
-                if change.version is not None:
-                    row = [change.version, change.name.partition(" ")[2]]
-                    client.insert(MIGRATIONS_TABLE, [row], ["version", "name"])
         except PausedError as error:
             if error.code == ACCESS_DENIED:
                 raise PausedError(
-                    "The tables must be migrated, and the user of clickhouse_url may not: run"
-                    f" event-stream migrate as one who may CREATE and ALTER ({error})",
+                    "The tables must be migrated, and the user of clickhouse_url lacks a right for"
+                    f" it: run event-stream migrate as one who has it ({error})",
                     error.code,
                 ) from error
             raise
@@ -147,6 +154,22 @@ def migrate(client: Client, schema: pa.Schema, *, placement: Placement = ONE_SER
 
     What is for an operator is left. Raises StorageError.
     """
-    changes = [c for c in pending(client, schema, placement=placement) if not c.for_operator]
-    apply(client, changes)
-    return [change.name for change in changes]
+    done, _ = migrate_and_tell(client, schema, placement=placement)
+    return done
+
+
+def migrate_and_tell(
+    client: Client, schema: pa.Schema, *, placement: Placement = ONE_SERVER
+) -> tuple[list[str], list[str]]:
+    """The same; returns what was done, and what is left to an operator."""
+    done: list[str] = []
+    left: list[str] = []
+    for _ in range(ROUNDS_MAX):
+        changes = pending(client, schema, placement=placement)
+        left = [change.name for change in changes if change.for_operator]
+        ours = [change for change in changes if not change.for_operator]
+        if not ours:
+            break
+        apply(client, ours)
+        done += [change.name for change in ours]
+    return done, left

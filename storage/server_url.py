@@ -13,7 +13,7 @@ TLS_OPTIONS = ("ca_cert", "client_cert", "client_cert_key", "verify")
 """What a query string may say: PEM files, and whether the server's certificate is checked."""
 USER_DEFAULT = "default"
 
-_ESCAPES = "write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23 and % as %25"
+_ESCAPES = "write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, [ as %5B, ] as %5D and % as %25"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,10 @@ def parse_server_url(url: str) -> ServerUrl:
         raise ValueError("must have no spaces, control characters or backslashes: escape them")
     if re.search(r"%(?![0-9A-Fa-f]{2})", url):
         raise ValueError(f"has a % that begins no escape: in user and password {_ESCAPES}")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its own text repeats what may be the password
+        raise ValueError(f"can't be read: in user and password {_ESCAPES}") from None
     userinfo, _, _ = parts.netloc.rpartition("@")
     path = parts.path.removesuffix("/")
     if "#" in url or "@" in userinfo or "@" in path or "@" in parts.query:

@@ -6,7 +6,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from storage.client import storage_errors
-from storage.errors import PausedError, PermanentError, TransientError
+from storage.errors import PausedError, PermanentError, StorageError, TransientError
 
 _SETTINGS = {
     # The table collapses duplicates when it merges: 3 times the CPU to do it here as well.
@@ -64,5 +64,15 @@ class Writer:
 
     def _opened(self) -> Client:
         if self._client is None:
-            self._client = self._connect()
+            client = self._connect()
+            try:
+                with storage_errors():
+                    # Whether this user may insert, and with these settings, is known before the
+                    # first event.
+                    nothing = f"INSERT INTO {self._table} (name) SELECT '' WHERE 0"
+                    client.command(nothing, settings=dict(_SETTINGS))
+            except StorageError:
+                client.close()
+                raise
+            self._client = client
         return self._client

@@ -22,10 +22,11 @@ from storage.inspection import (
 )
 from storage.migrations import apply, migrate, pending
 from storage.placement import Placement
+from storage.rollups import VIEWS
 from storage.schema import EVENTS_TABLE
 from storage.tables import DATA_TABLES
 from storage.writer import Writer
-from tests.clickhouse.on_cluster import CLUSTER, Cluster, cluster
+from tests.clickhouse.on_cluster import CLUSTER, Cluster, OnClusterProxy, cluster
 from tests.contract import test_answers
 from tests.contract.test_storage import event, table
 
@@ -194,7 +195,17 @@ def test_a_shard_that_is_added_takes_later_events_and_doubles_none(tmp_path: Pat
         writer = Writer(lambda: client, EVENTS_TABLE)
         writer.write(old, token="old")
         writer.write(timeless, token="timeless")
-        growing.add_shard()
+        added = growing.add_shard()
+        # Whoever makes the tables through it takes over how the others shard.
+        direct = OnClusterProxy([added, *growing.servers[:2]])
+        with direct:
+            url = direct.through(added.url(growing.database))
+            make_tables(url)
+            Writer(lambda: connect(url, settings=SETTINGS), EVENTS_TABLE).write(old, token="new")
+        assert count_events(connect(growing.url, settings=SETTINGS)) == (900, 900)
+        for name in [*DATA_TABLES, *(f"{table}_local" for table in DATA_TABLES), *VIEWS]:
+            added.sql(f"DROP TABLE {name} SYNC", database=growing.database)
+        added.sql("DROP TABLE schema_migrations SYNC", database=growing.database)
         shown = run_cli(growing, tmp_path, "migrate", "--dry-run")
         assert "CREATE OR REPLACE TABLE events ON CLUSTER" in shown.stdout
         assert growing.servers[2].sql("SHOW TABLES", database=growing.database) == ""
@@ -212,6 +223,12 @@ def test_a_shard_that_is_added_takes_later_events_and_doubles_none(tmp_path: Pat
         spread = growing.sql("SELECT count() FROM events_local FINAL WHERE key_time > now()")
         assert sum(map(int, spread)) == 600
         assert min(map(int, spread)) > 120
+        # Through the new server, too.
+        through_new = connect(growing.servers[2].url(growing.database), settings=SETTINGS)
+        changes = pending(through_new, TABLE_SCHEMA, placement=PLACEMENT)
+        assert not any("OR REPLACE" in text for change in changes for text in change.statements)
+        Writer(lambda: through_new, EVENTS_TABLE).write(old, token="through the new one")
+        assert count_events(client) == (1500, 900)
         # A shard that is gone again would take its events with it.
         removed = growing.servers.pop()
         growing.configure()

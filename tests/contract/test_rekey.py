@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from bench.service import running_service
 from ingest.columns import TABLE_SCHEMA
@@ -118,7 +119,47 @@ def test_two_workers_that_start_at_once_migrate_once(
     assert_migrated(connect(url))
 
 
-@pytest.mark.parametrize("kill_at", range(20))
+def test_what_is_stored_while_it_is_copied_is_kept(
+    clickhouse: ClickHouse,
+) -> None:
+    """By a service of the earlier version that was not stopped."""
+    url = clickhouse.create_database()
+    client = connect(url)
+    make_earlier_tables(client)
+    statements = pending(client, TABLE_SCHEMA)[0].statements
+    swap = next(n for n, text in enumerate(statements) if text.startswith("RENAME"))
+    for statement in statements[:swap]:
+        client.command(statement)
+    client.command(
+        f"INSERT INTO {EVENTS_TABLE} (name, channel_type, id, event_time, key_time, received_at,"
+        " timestamp) SELECT 'late', 'web', '1', now64(6), now64(6), now64(6), 5"
+    )
+    for statement in statements[swap:]:
+        client.command(statement)
+    migrate(client, TABLE_SCHEMA)
+    assert client.command(f"{COUNT} WHERE name = 'late'") == 1
+    assert client.command(COUNT) == EVENTS + 1
+
+
+@pytest.mark.parametrize("first", range(12))
+def test_two_that_migrate_at_once_lose_nothing(clickhouse: ClickHouse, first: int) -> None:
+    """One does so many statements, the other all of them, and then the first goes on."""
+    url = clickhouse.create_database()
+    make_earlier_tables(connect(url))
+    plan = [s for change in pending(connect(url), TABLE_SCHEMA) for s in change.statements]
+    for statement in plan[:first]:
+        connect(url).command(statement)
+    migrate(connect(url), TABLE_SCHEMA)
+    for statement in plan[first:]:
+        try:
+            connect(url).command(statement)
+        except DatabaseError:
+            break  # it begins anew, as the service does
+    migrate(connect(url), TABLE_SCHEMA)
+    assert_migrated(connect(url))
+
+
+@pytest.mark.parametrize("kill_at", range(22))
 @pytest.mark.parametrize("dsn", ["server"], indirect=True, scope="session")
 def test_a_kill_at_any_statement_loses_nothing(earlier: Callable[[], Client], kill_at: int) -> None:
     """The statement is cut short: of the copy a part is done, and of all others nothing."""

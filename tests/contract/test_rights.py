@@ -80,7 +80,7 @@ def test_a_user_who_may_not_create_is_told_to_let_an_admin_migrate(
 ) -> None:
     cluster, placement = place
     client = connect(url_of("stream"), settings=placement.settings)
-    with pytest.raises(PausedError, match="run event-stream migrate as one who may CREATE"):
+    with pytest.raises(PausedError, match="run event-stream migrate as one who has it"):
         migrate(client, TABLE_SCHEMA, placement=placement)
     assert cluster.servers[0].sql("SHOW TABLES", database=DATABASE) == ""
 

@@ -279,7 +279,9 @@ def test_a_flush_that_storage_lacks_memory_for_is_halved_until_it_fits(
 
 def test_a_server_that_hangs_fails_an_attempt_when_its_time_is_over(tmp_path: Path) -> None:
     with running_clickhouse(tmp_path) as server:
-        writer = Writer(lambda: connect(server.create_database(), timeout_s=1), EVENTS_TABLE)
+        url = server.create_database()
+        migrate(connect(url), TABLE_SCHEMA)
+        writer = Writer(lambda: connect(url, timeout_s=1), EVENTS_TABLE)
         writer.open()
         server.pause()
         try:

@@ -71,11 +71,15 @@ def test_an_unescaped_password_is_refused_with_the_escape_to_write(
         ("https://host/?ca_cert=", "a value for each"),
         ("https://host/?client_cert_key=/k", "client_cert beside"),
         ("http://host/?verify=false", "https://"),
+        ("http://u:hunter2\uff03x@h:8123/db", r"can't be read.*\[ as %5B"),
+        ("http://u:hunter2[x@h:8123/db", r"can't be read.*\[ as %5B"),
+        ("http://u:hunter2[x]y@h:8123/db", r"\[ as %5B"),
     ],
 )
 def test_a_url_that_can_not_be_used_is_refused_with_the_reason(url: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=says) as error:
         parse_server_url(url)
+    assert SECRET not in str(error.value)
 
 
 @given(st.text())
