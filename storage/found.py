@@ -15,11 +15,11 @@ from storage.tables import MIGRATIONS_TABLE, expected_tables
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """missing: tables that a server lacks, missing_here: that the connected one does; has_one_key:
-    whether all servers shard alike; applied:
-    versions; columns: of the events table, none without it; rekeying: what is left to do for an
-    earlier version's table; sharding: of the events table, None without it; slots: the weights of
-    the cluster's shards, added up."""
+    """missing: tables that some server lacks; missing_here: tables that the connected server lacks;
+    applied: versions of the steps that are done; columns: of the events table, none without it;
+    rekeying: what is left to do for an earlier version's table; sharding: of the events table, None
+    without it; slots: the sum of the weights of the cluster's shards; has_one_key: whether all
+    servers use the same sharding key."""
 
     missing: frozenset[str]
     missing_here: frozenset[str]
