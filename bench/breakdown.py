@@ -17,24 +17,24 @@ from typing import Any
 import pyarrow as pa
 import typer
 
-from bench.http import batch_body
-from bench.machine import describe
-from bench.pool import EventPool
+from bench.clients.http import batch_body
+from bench.clients.pool import EventPool
+from bench.harness.machine import describe
 from bench.throughput import START
-from ingest import columnar
-from ingest.columns import RECORD_SCHEMA, TABLE_SCHEMA, to_columns
-from ingest.committer import Commit
-from ingest.dedup import DedupWindow
-from ingest.identity import Identities, identify
+from ingest.event.arrow import RECORD_SCHEMA, TABLE_SCHEMA, to_columns
+from ingest.event.text import to_structs
 from ingest.memory import keep_little
-from ingest.parse import EVENT, parse_each
-from ingest.texts import to_structs
-from ingest.validate import Batch
-from storage.client import connect, embedded_dsn, prepare_embedded
-from storage.migrations import migrate
-from storage.schema import EVENTS_TABLE
-from storage.wal import Wal
-from storage.writer import Writer
+from ingest.parsing import arrow_parser as columnar
+from ingest.parsing.parser import EVENT, parse_each
+from ingest.parsing.validation import Batch
+from ingest.pipeline.committer import Commit
+from ingest.pipeline.dedup import DedupWindow
+from ingest.pipeline.identity import Identities, identify
+from storage.clickhouse.client import connect, embedded_dsn, prepare_embedded
+from storage.clickhouse.writer import Writer
+from storage.tables.migrations import migrate
+from storage.tables.schema import EVENTS_TABLE
+from storage.wal.wal import Wal
 
 BATCH_EVENTS, GATHERED, FLUSH_EVENTS = 1_000, 50, 20_000
 ROUNDS = 5

@@ -27,9 +27,9 @@ import typer
 import urllib3
 import uvloop
 
-from bench.generate import generate
-from bench.http import batch_body, post, send_all
-from bench.service import HOST, free_port, running_service
+from bench.clients.generate import generate
+from bench.clients.http import batch_body, post, send_all
+from bench.harness.service import HOST, free_port, running_service
 from bench.throughput import CONNECTIONS_BATCH, CONNECTIONS_SINGLE, START, measure
 
 Rate = Callable[[list[bytes], int, Path], float]
@@ -71,7 +71,13 @@ def _contenders(lines: list[bytes], few: list[bytes]) -> Iterator[tuple[str, Rat
 def _clickhouse(lines: list[bytes], batch_size: int, directory: Path) -> float:
     file = directory / "events.ndjson"
     file.write_bytes(b"\n".join(lines))
-    command = [sys.executable, "-m", "bench.plain_load", str(file), str(directory / "data")]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.baselines.plain_load",
+        str(file),
+        str(directory / "data"),
+    ]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert int(printed[0]) == len(lines)
     return len(lines) / float(printed[1])
@@ -123,7 +129,14 @@ def _connections(batch_size: int) -> int:
 @contextmanager
 def _running_team(data_dir: Path, *options: str) -> Iterator[int]:
     port = free_port()
-    command = [sys.executable, "-m", "bench.plain_team", str(port), str(data_dir), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.baselines.plain_team",
+        str(port),
+        str(data_dir),
+        *options,
+    ]
     process = subprocess.Popen(command)
     try:
         retries = urllib3.Retry(50, backoff_factor=0.1, backoff_max=1)

@@ -20,8 +20,8 @@ from urllib.parse import urlencode
 from locust import FastHttpUser, constant, events, task
 from locust.env import Environment
 
-from bench.http import batch_body
-from bench.pool import EventPool
+from bench.clients.http import batch_body
+from bench.clients.pool import EventPool
 
 POOL_EVENTS = 2_000
 DUPLICATES_EVERY = 10

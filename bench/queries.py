@@ -26,9 +26,9 @@ import typer
 import urllib3
 import uvloop
 
-from bench.generate import DAY_S, generate
-from bench.http import batch_body, post, send_all
-from bench.service import HOST, Service, running_service
+from bench.clients.generate import DAY_S, generate
+from bench.clients.http import batch_body, post, send_all
+from bench.harness.service import HOST, Service, running_service
 from bench.throughput import CONNECTIONS_BATCH, START
 
 BATCH = 1_000

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from bench.machine import describe
-from bench.report import Measurement, write_report
-from bench.service import Service, running_service
-from bench.step import Step
+from bench.harness.machine import describe
+from bench.harness.report import Measurement, write_report
+from bench.harness.service import Service, running_service
+from bench.harness.step import Step
 
 HEADINGS = (
     f"{'':24} {'users':>5} {'events/s':>9} {'requests/s':>10} {'p50 ms':>7} {'p99 ms':>7}"
@@ -83,7 +83,7 @@ def run(scenarios: list[Scenario], *, seconds: float, report: Path, config: Path
 
 
 def _steps(scenario: Scenario, service: Service, seconds: float, report: Path) -> Iterator[Step]:
-    command = [sys.executable, "-m", "bench.scenario", scenario.user, service.url]
+    command = [sys.executable, "-m", "bench.harness.scenario", scenario.user, service.url]
     command += [str(service.process.pid), "--seconds", str(seconds)]
     command += ["--html", str(report / f"{scenario.name}.html")]
     for users in scenario.users:

@@ -18,10 +18,10 @@ import orjson
 import typer
 import uvloop
 
-from bench.http import Replies, batch_body, post, send_all
-from bench.machine import describe
-from bench.pool import EventPool
-from bench.service import HOST, Service, running_service
+from bench.clients.http import Replies, batch_body, post, send_all
+from bench.clients.pool import EventPool
+from bench.harness.machine import describe
+from bench.harness.service import HOST, Service, running_service
 from bench.throughput import START
 
 POOL_EVENTS = 50_000

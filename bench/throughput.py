@@ -22,9 +22,9 @@ import orjson
 import typer
 import uvloop
 
-from bench.generate import generate
-from bench.http import Replies, batch_body, post, send_all
-from bench.service import HOST, Service, running_service
+from bench.clients.generate import generate
+from bench.clients.http import Replies, batch_body, post, send_all
+from bench.harness.service import HOST, Service, running_service
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CONNECTIONS_BATCH, CONNECTIONS_SINGLE = 4, 512

@@ -13,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-from bench.generate import generate
-from bench.service import running_service
+from bench.clients.generate import generate
+from bench.harness.service import running_service
 from bench.throughput import CONNECTIONS_BATCH, START, in_requests, measure
 
 COST_MAX = 0.15

@@ -10,44 +10,44 @@ import prometheus_client
 from falcon.asgi import Request, Response
 from prometheus_client import CollectorRegistry, generate_latest
 
-from ingest import http_errors
-from ingest.access import SECURITY_HEADERS, build_access
-from ingest.body import AsgiApp, BodyErrors, BodyGuard
+from ingest.auth.access import SECURITY_HEADERS, build_access
 from ingest.clock import Clock
-from ingest.columns import TABLE_SCHEMA
-from ingest.direct import DirectEvents, Plain
-from ingest.docs import STATIC_DIR, STATIC_PATH, docs_routes
-from ingest.fill import FillHeader
-from ingest.freshness import LocalFreshness, ServiceFreshness
-from ingest.gatherer import Gatherer
-from ingest.health import LiveResource, ReadyResource
-from ingest.instruments import BooksCollector, RequestInstruments
-from ingest.last_resort import HeadAsGet, LastResort
+from ingest.config.settings import Settings
+from ingest.event.arrow import TABLE_SCHEMA
+from ingest.event.from_row import restore
+from ingest.http import errors as http_errors
+from ingest.http.asgi import HeadAsGet, LastResort
+from ingest.http.body import AsgiApp, BodyErrors, BodyGuard
+from ingest.http.disconnect import CancelOnDisconnect
+from ingest.http.fast_path import DirectEvents, Plain
+from ingest.http.openapi import openapi_document
+from ingest.http.resources import Acks, BatchResource, EventResource
+from ingest.http.routes import Joined, build_routes
+from ingest.http.swagger import STATIC_DIR, STATIC_PATH, docs_routes
 from ingest.ledger import Ledger
-from ingest.ledger_resource import LedgerResource
-from ingest.lifespan import Lifespan
-from ingest.openapi import openapi_document
-from ingest.parse import EVENT, JSON_TYPES, LINES, LIST, NDJSON_TYPES, Parser
-from ingest.peers import Peers
-from ingest.pipeline import Pipeline, build_pipeline, open_reading_client
-from ingest.recovery import replay_retained
-from ingest.resources import Acks, BatchResource, EventResource
-from ingest.restore import restore
-from ingest.routes import Joined, build_routes
-from ingest.settings import Settings
-from ingest.storage_watch import StorageWatch
+from ingest.monitoring.health import LiveResource, ReadyResource
+from ingest.monitoring.instruments import BooksCollector, RequestInstruments
+from ingest.monitoring.ledger_report import LedgerResource
+from ingest.monitoring.prometheus import ScrapeResource
+from ingest.monitoring.saturation import FillHeader
+from ingest.parsing.parser import EVENT, JSON_TYPES, LINES, LIST, NDJSON_TYPES, Parser
+from ingest.pipeline.batcher import Gatherer
+from ingest.wiring.pipeline import Pipeline, build_pipeline, open_reading_client
+from ingest.worker.freshness import LocalFreshness, ServiceFreshness
+from ingest.worker.lifespan import Lifespan
+from ingest.worker.peers import Peers
+from ingest.worker.recovery import replay_retained
+from ingest.worker.storage_watch import StorageWatch
 from metrics_api import errors as query_errors
-from metrics_api.answers import Answers
-from metrics_api.cache import Cache, MemoryCache
-from metrics_api.disconnect import CancelOnDisconnect
 from metrics_api.instruments import QueryInstruments
 from metrics_api.openapi import metrics_paths, recent_operation
-from metrics_api.questions import question_resources
-from metrics_api.resources import QueryParts
-from metrics_api.scrape import ScrapeResource
-from storage.client import embedded_dsn
-from storage.placement import Placement
-from storage.reader import Reader
+from metrics_api.routes import question_resources
+from metrics_api.serving.cache import Cache, MemoryCache
+from metrics_api.serving.resources import QueryParts
+from metrics_api.serving.single_flight import Answers
+from storage.clickhouse.client import embedded_dsn
+from storage.clickhouse.reader import Reader
+from storage.tables.cluster import Placement
 
 
 def create_app(
@@ -218,7 +218,7 @@ def _query_parts(
     instruments = QueryInstruments(registry)
     cache: Cache = MemoryCache(bytes_max=settings.cache.bytes)
     if settings.redis_url is not None:
-        from metrics_api.redis_cache import RedisCache
+        from metrics_api.serving.redis_cache import RedisCache
 
         # Services that ask the same storage may share answers, others must not.
         dsn = settings.clickhouse_url or embedded_dsn(settings.data_dir)

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from metrics_api.catalogue import SCOPES
-from metrics_api.dimensions import FILTERABLE, KNOWN, PARAM_PREFIXES
-from metrics_api.formats import ARROW, CSV
-from metrics_api.moments import UNITS
-from metrics_api.params import CONSISTENCIES, LIMIT_MAX
-from metrics_api.recent import LIMIT_MAX as PAGE_MAX
-from metrics_api.retention import PERIODS, PERIODS_MAX
-from metrics_api.times import COMPARISONS, EARLIEST_TEXT
+from metrics_api.calendar.moments import UNITS
+from metrics_api.endpoints.catalog import SCOPES
+from metrics_api.endpoints.events import LIMIT_MAX as PAGE_MAX
+from metrics_api.endpoints.retention import PERIODS, PERIODS_MAX
+from metrics_api.query.dimensions import FILTERABLE, KNOWN, PARAM_PREFIXES
+from metrics_api.query.params import CONSISTENCIES, LIMIT_MAX
+from metrics_api.query.times import COMPARISONS, EARLIEST_TEXT
+from metrics_api.serving.formats import ARROW, CSV
 
 _COUNT = {"type": "integer", "minimum": 0}
 _TEXT = {"type": "string", "minLength": 1}

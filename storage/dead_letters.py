@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from storage.errors import PausedError, StorageError
-from storage.wal_state import sync_directory
+from storage.wal.checkpoint import sync_directory
 
 SUFFIX = ".arrow"
 

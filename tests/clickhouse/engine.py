@@ -5,7 +5,7 @@ CHDB_ENGINE does not install an engine. It says which one `uv run --with` has in
 
 import os
 
-from storage.versions import NEWEST_TESTED
+from storage.clickhouse.versions import NEWEST_TESTED
 
 
 def release(version: str) -> tuple[int, int]:

@@ -9,11 +9,11 @@ from typing import cast
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from ingest.columns import TABLE_SCHEMA
-from storage.client import connect, embedded_dsn, prepare_embedded
-from storage.migrations import migrate
-from storage.rollups import ROLLUPS
-from storage.schema import EVENTS_TABLE
+from ingest.event.arrow import TABLE_SCHEMA
+from storage.clickhouse.client import connect, embedded_dsn, prepare_embedded
+from storage.tables.migrations import migrate
+from storage.tables.rollups import ROLLUPS
+from storage.tables.schema import EVENTS_TABLE
 from tests.clickhouse.engine import CAN_BE_A_SERVER
 from tests.clickhouse.server import ClickHouse
 

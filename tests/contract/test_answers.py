@@ -13,13 +13,13 @@ from urllib.parse import quote, urlencode
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from metrics_api.funnel import plan_funnel
-from metrics_api.metrics import plan_metrics
-from metrics_api.query_string import Parameters
-from metrics_api.question import Answer, Plan
-from metrics_api.retention import plan_retention
-from storage.schema import EVENTS_TABLE
-from storage.writer import Writer
+from metrics_api.endpoints.endpoint import Answer, Plan
+from metrics_api.endpoints.funnel import plan_funnel
+from metrics_api.endpoints.metrics import plan_metrics
+from metrics_api.endpoints.retention import plan_retention
+from metrics_api.query.query_string import Parameters
+from storage.clickhouse.writer import Writer
+from storage.tables.schema import EVENTS_TABLE
 from tests.contract import plain
 from tests.contract.plain import Ask
 from tests.contract.test_storage import RECEIVED_US, table

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from metrics_api.cache import Cache, MemoryCache, Reply
-from metrics_api.redis_cache import RedisCache
-from storage.redis_state import PAUSE_S, TIMEOUT_S
+from metrics_api.serving.cache import Cache, MemoryCache, Reply
+from metrics_api.serving.redis_cache import RedisCache
+from storage.redis import PAUSE_S, TIMEOUT_S
 from tests.contract.redis_server import RedisServer, running_redis
 
 Make = Callable[[], Cache]

@@ -11,21 +11,21 @@ import pytest
 import tenacity
 from clickhouse_connect.driver.client import Client
 
-from ingest.columns import TABLE_SCHEMA
-from storage.client import connect
+from ingest.event.arrow import TABLE_SCHEMA
+from storage.clickhouse.client import connect
+from storage.clickhouse.writer import Writer
 from storage.errors import PausedError, TransientError
-from storage.inspection import (
+from storage.tables.cluster import Placement
+from storage.tables.expected import DATA_TABLES
+from storage.tables.inspection import (
     count_events,
     damaged_parts,
     detached_parts,
     unreadable_replicas,
 )
-from storage.migrations import apply, migrate, pending
-from storage.placement import Placement
-from storage.rollups import VIEWS
-from storage.schema import EVENTS_TABLE
-from storage.tables import DATA_TABLES
-from storage.writer import Writer
+from storage.tables.migrations import apply, migrate, pending
+from storage.tables.rollups import VIEWS
+from storage.tables.schema import EVENTS_TABLE
 from tests.clickhouse.on_cluster import CLUSTER, Cluster, OnClusterProxy, cluster
 from tests.contract import test_answers
 from tests.contract.test_storage import event, table
@@ -164,7 +164,7 @@ def test_the_doctor_looks_at_all_shards(
 def test_rows_that_a_shard_refuses_become_dead_letters_that_can_be_replayed(
     shards: Cluster, connected: Connect, tmp_path: Path
 ) -> None:
-    from ingest.persist import Persister
+    from ingest.pipeline.retrying_writer import Persister
     from storage.dead_letters import DeadLetters
 
     shards.sql("ALTER TABLE events_local ADD CONSTRAINT sane CHECK user_id != 'poison'")

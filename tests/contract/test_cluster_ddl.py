@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from clickhouse_connect.driver.client import Client
 
-from ingest.columns import TABLE_SCHEMA
-from storage.migrations import steps
-from storage.placement import Placement
-from storage.schema import add_column_ddl
+from ingest.event.arrow import TABLE_SCHEMA
+from storage.tables.cluster import Placement
+from storage.tables.migrations import steps
+from storage.tables.schema import add_column_ddl
 
 CLUSTER = Placement("analytics")
 STATEMENTS = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clickhouse_connect.driver.client import Client
 
-from storage.versions import NEWEST_TESTED, OLDEST
+from storage.clickhouse.versions import NEWEST_TESTED, OLDEST
 from tests.clickhouse.engine import ENGINE, release
 
 CI = Path(__file__).parents[2] / ".ci" / "run"

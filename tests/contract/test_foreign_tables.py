@@ -2,11 +2,11 @@
 
 import pytest
 
-from ingest.columns import TABLE_SCHEMA
-from storage.client import connect
+from ingest.event.arrow import TABLE_SCHEMA
+from storage.clickhouse.client import connect
 from storage.errors import PausedError
-from storage.migrations import migrate
-from storage.placement import Placement
+from storage.tables.cluster import Placement
+from storage.tables.migrations import migrate
 from tests.clickhouse.on_cluster import CLUSTER
 from tests.clickhouse.server import ClickHouse
 

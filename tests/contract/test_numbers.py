@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from metrics_api.endpoints.endpoint import Answer
+from metrics_api.endpoints.metrics import plan_metrics
 from metrics_api.errors import ParameterError
-from metrics_api.formats import ARROW, CSV, render
-from metrics_api.metrics import plan_metrics
-from metrics_api.query_string import Parameters
-from metrics_api.question import Answer
-from storage.schema import EVENTS_TABLE
-from storage.writer import Writer
+from metrics_api.query.query_string import Parameters
+from metrics_api.serving.formats import ARROW, CSV, render
+from storage.clickhouse.writer import Writer
+from storage.tables.schema import EVENTS_TABLE
 from tests.contract.test_storage import RECEIVED_US, event, table
 
 Connect = Callable[[], Client]

@@ -10,15 +10,15 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from bench.service import running_service
-from ingest.columns import TABLE_SCHEMA
-from storage.client import connect
-from storage.migrations import migrate, pending
-from storage.rekey import EARLIER_SORT_KEY, NEW, OLD
-from storage.rollups import VIEWS
-from storage.schema import EVENTS_TABLE, SORT_KEY, add_user_hash_ddl, create_table_ddl
-from storage.tables import DATA_TABLES, MIGRATIONS_TABLE
-from storage.writer import Writer
+from bench.harness.service import running_service
+from ingest.event.arrow import TABLE_SCHEMA
+from storage.clickhouse.client import connect
+from storage.clickhouse.writer import Writer
+from storage.tables.expected import DATA_TABLES, MIGRATIONS_TABLE
+from storage.tables.migrations import migrate, pending
+from storage.tables.rekey import EARLIER_SORT_KEY, NEW, OLD
+from storage.tables.rollups import VIEWS
+from storage.tables.schema import EVENTS_TABLE, SORT_KEY, add_user_hash_ddl, create_table_ddl
 from tests.clickhouse.server import ClickHouse
 from tests.contract.test_storage import RECEIVED_US, event, table
 from tests.end_to_end.api import count, post

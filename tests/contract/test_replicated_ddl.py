@@ -8,16 +8,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingest.columns import TABLE_SCHEMA
-from storage.client import connect
+from ingest.event.arrow import TABLE_SCHEMA
+from storage.clickhouse.client import connect
+from storage.clickhouse.writer import Writer
 from storage.errors import TransientError
-from storage.migrations import pending, steps
-from storage.placement import Placement
-from storage.rollups import ROLLUPS
-from storage.schema import DEDUPLICATION_INSERTS, add_user_hash_ddl
-from storage.sharding import Sharding
-from storage.tables import DATA_TABLES, MIGRATIONS_TABLE
-from storage.writer import Writer
+from storage.tables.cluster import Placement
+from storage.tables.expected import DATA_TABLES, MIGRATIONS_TABLE
+from storage.tables.migrations import pending, steps
+from storage.tables.rollups import ROLLUPS
+from storage.tables.schema import DEDUPLICATION_INSERTS, add_user_hash_ddl
+from storage.tables.sharding import Sharding
 from tests.clickhouse.on_cluster import CLUSTER, Cluster, cluster, without_on_cluster
 from tests.clickhouse.server import ServerError
 from tests.clickhouse.zookeeper import running_zookeeper

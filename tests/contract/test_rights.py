@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from ingest.columns import TABLE_SCHEMA
-from storage.client import connect
+from ingest.event.arrow import TABLE_SCHEMA
+from storage.clickhouse.client import connect
+from storage.clickhouse.interruption import READ_ONLY
+from storage.clickhouse.reader import Reader
+from storage.clickhouse.writer import Writer
 from storage.errors import PausedError
-from storage.inspection import (
+from storage.tables.cluster import Placement
+from storage.tables.inspection import (
     broken_parts_query,
     count_events,
     damaged_parts,
     detached_parts,
     unreadable_replicas,
 )
-from storage.interruption import READ_ONLY
-from storage.migrations import apply, migrate, pending
-from storage.placement import Placement
-from storage.reader import Reader
-from storage.schema import EVENTS_TABLE
-from storage.writer import Writer
+from storage.tables.migrations import apply, migrate, pending
+from storage.tables.schema import EVENTS_TABLE
 from tests.clickhouse.on_cluster import CLUSTER, Cluster
 from tests.clickhouse.users import user, users_xml
 from tests.contract.test_storage import event, table

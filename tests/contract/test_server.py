@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from ingest.columns import TABLE_SCHEMA
-from ingest.persist import Persister
-from storage.client import connect
+from ingest.event.arrow import TABLE_SCHEMA
+from ingest.pipeline.retrying_writer import Persister
+from storage.clickhouse.client import connect
+from storage.clickhouse.interruption import READ_ONLY
+from storage.clickhouse.reader import TIMEOUT_MARGIN_S, Reader
+from storage.clickhouse.writer import Writer
 from storage.errors import PausedError, StorageError, TransientError, UnavailableError
-from storage.interruption import READ_ONLY
-from storage.migrations import migrate
-from storage.reader import TIMEOUT_MARGIN_S, Reader
-from storage.schema import EVENTS_TABLE
-from storage.writer import Writer
+from storage.tables.migrations import migrate
+from storage.tables.schema import EVENTS_TABLE
 from tests.clickhouse.certificate import make_certificate
 from tests.clickhouse.fault_proxy import FaultProxy
 from tests.clickhouse.relay import Relay

@@ -12,19 +12,19 @@ import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from ingest.columns import TABLE_SCHEMA, TEXT_SCHEMA, to_columns
-from ingest.decode import Decoded
-from ingest.identity import identify
-from ingest.texts import to_structs
-from ingest.validate import validate
-from metrics_api.metrics import plan_metrics
-from metrics_api.query_string import Parameters
+from ingest.event.arrow import TABLE_SCHEMA, TEXT_SCHEMA, to_columns
+from ingest.event.text import to_structs
+from ingest.parsing.strict_json import Decoded
+from ingest.parsing.validation import validate
+from ingest.pipeline.identity import identify
+from metrics_api.endpoints.metrics import plan_metrics
+from metrics_api.query.query_string import Parameters
+from storage.clickhouse.reader import Reader
+from storage.clickhouse.writer import Writer
 from storage.errors import BusyError, PausedError, TransientError
-from storage.migrations import migrate
-from storage.reader import Reader
-from storage.rollups import ROLLUPS
-from storage.schema import EVENTS_TABLE
-from storage.writer import Writer
+from storage.tables.migrations import migrate
+from storage.tables.rollups import ROLLUPS
+from storage.tables.schema import EVENTS_TABLE
 from tests.end_to_end.test_contract import FULL
 
 RECEIVED_US = 1_800_000_000_000_000

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
 
-from bench.service import Service, free_port
-from ingest.settings import ENV_PREFIX, Settings
-from storage.versions import NEWEST_TESTED, OLDEST
+from bench.harness.service import Service, free_port
+from ingest.config.settings import ENV_PREFIX, Settings
+from storage.clickhouse.versions import NEWEST_TESTED, OLDEST
 from tests.clickhouse.engine import release
 from tests.deploy.programs import require
 
@@ -106,7 +106,7 @@ def test_every_setting_that_is_set_there_is_one() -> None:
 
 
 def test_the_settings_of_the_config_map_are_settings(tmp_path: Path) -> None:
-    from ingest.settings import load_settings
+    from ingest.config.settings import load_settings
 
     path = tmp_path / "config.yaml"
     path.write_text(manifests()["ConfigMap"]["data"]["config.yaml"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from bench.service import Service, free_port
+from bench.harness.service import Service, free_port
 from tests.deploy.programs import require
 from tests.deploy.test_files import DEPLOY
 from tests.end_to_end.api import event, post

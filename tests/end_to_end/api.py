@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import urllib3
 
-from bench.service import Service
+from bench.harness.service import Service
 
 
 def event(name: str, **fields: Any) -> dict[str, Any]:

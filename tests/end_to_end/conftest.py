@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bench.service import Service
+from bench.harness.service import Service
 
 
 @pytest.fixture(scope="session")

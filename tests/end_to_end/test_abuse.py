@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import orjson
 import pytest
 
-from bench.service import HOST, Service
+from bench.harness.service import HOST, Service
 from tests.end_to_end.api import count, event, post
 
 # What a stranger meets is the same whatever storage there is.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from bench.service import Service, free_port
+from bench.harness.service import Service, free_port
 from tests.contract.redis_server import running_redis
 from tests.deploy.programs import require
 from tests.end_to_end.api import event, post

@@ -7,8 +7,8 @@ import brotli
 import orjson
 import pytest
 
-from bench.service import Service
-from ingest.encoding import zstd
+from bench.harness.service import Service
+from ingest.parsing.compression import zstd
 from tests.end_to_end.api import count, event, metrics, post
 
 pytestmark = pytest.mark.usefixtures("service")

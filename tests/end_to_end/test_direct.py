@@ -10,7 +10,7 @@ import orjson
 import pytest
 import urllib3
 
-from bench.service import HOST, Service
+from bench.harness.service import HOST, Service
 from tests.end_to_end.api import books, count, event, metrics, post
 
 BY_FALCON = {"Prefer": "handling=strict"}

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from bench.service import Service
+from bench.harness.service import Service
 from tests.end_to_end.api import event, post
 from tests.faults.harness import wait_until
 

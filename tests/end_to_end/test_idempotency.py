@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.service import Service
+from bench.harness.service import Service
 from tests.end_to_end.api import books, count, event, metrics, post
 
 UUID7 = "0190b6f0-0000-7000-8000-000000000001"  # its time is 2024-07-15

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.service import Service
+from bench.harness.service import Service
 from tests.end_to_end.api import books, event, metrics, post
 
 NAMES = ["checkout", "purchase", "device-1"]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from bench.service import Service, free_port, running_service
-from ingest.priority import NICENESS
+from bench.harness.service import Service, free_port, running_service
+from ingest.process import NICENESS
 from tests.clickhouse.server import running_clickhouse
 from tests.end_to_end.api import count, event, metrics, post
 from tests.faults.harness import wait_until

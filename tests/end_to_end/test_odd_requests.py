@@ -10,8 +10,8 @@ import brotli
 import pytest
 import urllib3
 
-from bench.service import HOST, Service
-from ingest.parse import NDJSON_TYPES
+from bench.harness.service import HOST, Service
+from ingest.parsing.parser import NDJSON_TYPES
 from tests.end_to_end.api import count, event, post
 
 SERVICE_MODES = ("embedded",)
@@ -117,7 +117,7 @@ def test_an_odd_request_is_answered_in_our_form(
 def test_an_error_outside_of_every_handler_is_logged_counted_and_in_our_form() -> None:
     import asyncio
 
-    from ingest.last_resort import LastResort
+    from ingest.http.asgi import LastResort
 
     async def broken(scope: Any, receive: Any, send: Any) -> None:
         raise RuntimeError("a bug")

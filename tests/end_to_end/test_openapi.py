@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.service import Service
+from bench.harness.service import Service
 
 # The document is the same whatever storage there is.
 SERVICE_MODES = ("embedded",)

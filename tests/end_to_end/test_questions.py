@@ -14,7 +14,7 @@ import pytest
 import urllib3
 from pyarrow import csv
 
-from bench.service import Service
+from bench.harness.service import Service
 from tests.contract.redis_server import running_redis
 from tests.end_to_end.api import event, post
 from tests.faults.harness import wait_until

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.service import Service
+from bench.harness.service import Service
 from tests.clickhouse.server import ClickHouse, running_clickhouse
 from tests.clickhouse.users import PASSWORD, user, users_xml
 from tests.end_to_end.api import count, event, post

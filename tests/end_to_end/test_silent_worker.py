@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import urllib3
 
-from bench.service import Service
+from bench.harness.service import Service
 
 # One worker has nobody to wait for.
 SERVICE_MODES = ("server",)

@@ -13,10 +13,10 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from bench.service import HOST, Service
-from ingest.encoding import zstd
-from metrics_api.dimensions import KNOWN
-from metrics_api.questions import QUESTIONS
+from bench.harness.service import HOST, Service
+from ingest.parsing.compression import zstd
+from metrics_api.query.dimensions import KNOWN
+from metrics_api.routes import QUESTIONS
 from tests.end_to_end.api import count, event, post
 from tests.end_to_end.test_abuse import exchange, status
 

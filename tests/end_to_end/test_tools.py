@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from bench.service import Service
-from ingest.encoding import zstd
+from bench.harness.service import Service
+from ingest.parsing.compression import zstd
 from tests.end_to_end.api import count, event, metrics
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from storage.wal import Wal
+from storage.wal.wal import Wal
 
 
 class FakeDisk:

@@ -10,9 +10,9 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from ingest.cli import main
-from storage.wal import Wal
-from storage.writer import Writer
+from ingest.cli.main import main
+from storage.clickhouse.writer import Writer
+from storage.wal.wal import Wal
 
 FAIL_POINTS: dict[str, tuple[type, str, bool]] = {
     # name: class, method, whether to die before it and not after

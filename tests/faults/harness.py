@@ -15,8 +15,8 @@ from pathlib import Path
 import orjson
 import urllib3
 
-from bench.service import Service
-from storage.client import embedded_dsn
+from bench.harness.service import Service
+from storage.clickhouse.client import embedded_dsn
 from tests.end_to_end.api import books, count, event, post
 
 KILLS = int(os.environ.get("FAULT_KILLS", "5"))

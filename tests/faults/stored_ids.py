@@ -6,8 +6,8 @@ the embedded engine takes one directory in the life of a process.
 
 import sys
 
-from storage.client import connect
-from storage.schema import EVENTS_TABLE
+from storage.clickhouse.client import connect
+from storage.tables.schema import EVENTS_TABLE
 
 
 def main() -> None:

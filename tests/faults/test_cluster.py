@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.service import Service
+from bench.harness.service import Service
 from tests.clickhouse.on_cluster import CLUSTER, Cluster, cluster
 from tests.end_to_end.api import books, count, event, metrics, post
 from tests.faults.harness import Load, assert_nothing_lost_or_doubled, wait_until

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.service import HOST, Service
+from bench.harness.service import HOST, Service
 from ingest.clock import Clock
-from ingest.identity import identify
-from ingest.validate import validate
+from ingest.parsing.validation import validate
+from ingest.pipeline.identity import identify
 from tests.clickhouse.server import ClickHouse, running_clickhouse, with_port
 from tests.end_to_end.api import books, count, event, post
 from tests.faults.chaos_proxy import chaos_proxy
@@ -127,7 +127,7 @@ def test_a_clock_that_jumps_changes_no_identity_and_never_goes_back(
     clock = Clock()
     seen = [clock.now_us() for _ in range(5)]
     assert seen == sorted(seen)
-    from ingest.decode import Decoded
+    from ingest.parsing.strict_json import Decoded
 
     batch = validate(Decoded([event("c", id="x"), event("c", timestamp=5)], False))
     keys = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.service import Service
+from bench.harness.service import Service
 from tests.clickhouse.server import ClickHouse
 from tests.end_to_end.api import count
 from tests.fakes.service_with_fail_points import FAIL_POINTS

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.service import Service
+from bench.harness.service import Service
 from tests.clickhouse.server import ClickHouse, running_clickhouse
 from tests.end_to_end.api import books, count, event, post
 from tests.faults.harness import wait_until

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.service import Service
+from bench.harness.service import Service
 from tests.clickhouse.on_cluster import CLUSTER, cluster
 from tests.clickhouse.server import running_clickhouse
 from tests.end_to_end.api import books

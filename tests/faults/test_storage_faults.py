@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.service import Service, running_service
+from bench.harness.service import Service, running_service
 from storage.errors import PAUSING_CODES
 from tests.clickhouse.fault_proxy import FAULTS, FaultProxy
 from tests.clickhouse.server import ClickHouse, running_clickhouse

@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from ingest.columns import EVENT_KIND
-from ingest.event import TIMESTAMP_UNITS_US
+from ingest.event.arrow import EVENT_KIND
+from ingest.event.definition import TIMESTAMP_UNITS_US
 
 # Surrogates are no JSON text; NUL is refused.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)

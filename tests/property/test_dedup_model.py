@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ingest.dedup import DedupWindow
+from ingest.pipeline.dedup import DedupWindow
 
 IDS_MAX = 8
 IDS = st.lists(st.sampled_from("abcdefghijklmnop"), max_size=5)

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from metrics_api.answers import Answers
-from metrics_api.cache import MemoryCache
+from metrics_api.endpoints.endpoint import Answer, Plan
 from metrics_api.instruments import QueryInstruments
-from metrics_api.query_string import Parameters
-from metrics_api.question import Answer, Plan
-from metrics_api.resources import QueryParts, QuestionResource
-from metrics_api.statement import Statement
-from metrics_api.times import parse_range, us_of
+from metrics_api.query.query_string import Parameters
+from metrics_api.query.statement import Statement
+from metrics_api.query.times import parse_range, us_of
+from metrics_api.serving.cache import MemoryCache
+from metrics_api.serving.resources import QueryParts, QuestionResource
+from metrics_api.serving.single_flight import Answers
 
 SECOND_US = 1_000_000
 START_US = 1_700_000_000 * SECOND_US

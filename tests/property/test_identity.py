@@ -5,11 +5,11 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.columns import TEXT_SCHEMA
-from ingest.decode import Decoded
-from ingest.identity import identify, keys_of
-from ingest.texts import to_structs
-from ingest.validate import validate
+from ingest.event.arrow import TEXT_SCHEMA
+from ingest.event.text import to_structs
+from ingest.parsing.strict_json import Decoded
+from ingest.parsing.validation import validate
+from ingest.pipeline.identity import identify, keys_of
 from tests.property.strategies import EVENTS
 
 RECEIVED_US = st.integers(1_600_000_000_000_000, 1_900_000_000_000_000)

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingest import typed
-from ingest.columnar import parse_lines, parse_lists
-from ingest.columns import RECORD_SCHEMA, TEXT_SCHEMA
-from ingest.decode import Decoded, decode, decode_lines
 from ingest.errors import IngestError, PayloadError, RejectedError, TooLargeError
-from ingest.parse import EVENT, LINES, LIST, Form, parse_each
-from ingest.texts import read_texts, to_structs
-from ingest.validate import Batch, events_of, validate
+from ingest.event.arrow import RECORD_SCHEMA, TEXT_SCHEMA
+from ingest.event.text import read_texts, to_structs
+from ingest.parsing import msgspec_parser as typed
+from ingest.parsing.arrow_parser import parse_lines, parse_lists
+from ingest.parsing.parser import EVENT, LINES, LIST, Form, parse_each
+from ingest.parsing.strict_json import Decoded, decode, decode_lines
+from ingest.parsing.validation import Batch, events_of, validate
 from tests.property.strategies import EVENTS, JSON, SAME_UNKNOWN, spoiled_events, with_unknown
 
 PIECES = [b",", b"}", b"]", b'"', b"\\", b"\\ud800", b"1e999", b"\x00", b"\xff"]

@@ -5,18 +5,18 @@ from urllib.parse import urlencode
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from ingest.columns import TABLE_SCHEMA
-from ingest.restore import restore
-from metrics_api.dimensions import KNOWN
+from ingest.event.arrow import TABLE_SCHEMA
+from ingest.event.from_row import restore
+from metrics_api.endpoints.endpoint import Plan
+from metrics_api.endpoints.events import Place, recent_question
 from metrics_api.errors import ParameterError
-from metrics_api.filters import NUMBER_OPERATORS, TEXT_OPERATORS
-from metrics_api.params import parse_query
-from metrics_api.query_string import Parameters
-from metrics_api.question import Plan
-from metrics_api.questions import QUESTIONS
-from metrics_api.recent import Place, recent_question
-from metrics_api.selection import TIME_MAX_US, within
-from metrics_api.statement import Bindings
+from metrics_api.query.dimensions import KNOWN
+from metrics_api.query.filters import NUMBER_OPERATORS, TEXT_OPERATORS
+from metrics_api.query.params import parse_query
+from metrics_api.query.query_string import Parameters
+from metrics_api.query.selection import TIME_MAX_US, within
+from metrics_api.query.statement import Bindings
+from metrics_api.routes import QUESTIONS
 
 NOW_US = 1_800_000_000_000_000
 MARK = "ß"
@@ -109,7 +109,7 @@ def test_nothing_that_is_sent_is_in_the_sql(
 
 @given(st.integers(0, 10**16), st.integers(0, 10**16))
 def test_bounds_stay_within_what_the_columns_hold(start_us: int, end_us: int) -> None:
-    from metrics_api.times import Instant, Range
+    from metrics_api.query.times import Instant, Range
 
     bindings = Bindings()
     within(Range(Instant(start_us, ""), Instant(end_us, "")), bindings)

@@ -7,11 +7,11 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.columns import RECORD_SCHEMA, to_columns
-from ingest.decode import Decoded
-from ingest.restore import restore
-from ingest.texts import read_texts
-from ingest.validate import validate
+from ingest.event.arrow import RECORD_SCHEMA, to_columns
+from ingest.event.from_row import restore
+from ingest.event.text import read_texts
+from ingest.parsing.strict_json import Decoded
+from ingest.parsing.validation import validate
 from tests.property.strategies import EVENTS
 
 NULLABLE_TEXTS = {"string_value"}

@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ingest.ring_buffer import RingBuffer, Slot
+from ingest.pipeline.ring_buffer import RingBuffer, Slot
 
 SLOTS_MAX, ROWS_MAX, BYTES_MAX = 4, 20, 120
 FLUSH_ROWS, FLUSH_BYTES, FLUSH_AGE_S = 6, 60, 10.0

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from storage.wal import Recovered, Wal, WalError
-from storage.wal_segment import RECORD_HEADER_BYTES, file_header
-from storage.wal_state import QUARANTINE
+from storage.wal.checkpoint import QUARANTINE
+from storage.wal.segment import RECORD_HEADER_BYTES, file_header
+from storage.wal.wal import Recovered, Wal, WalError
 from tests.fakes.fake_disk import FakeDisk, WalOnFakeDisk
 
 SCHEMA = pa.schema([("n", pa.int64())])

@@ -1,0 +1,1 @@
+"""What makes load: events and an HTTP client."""

@@ -1,0 +1,1 @@
+"""Services to measure, Locust runs, and reports."""

@@ -1,0 +1,119 @@
+"""`event-stream dead-letters`: what storage refused for good, and what becomes of it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ingest.cli.options import ConfigOption, DataDirOption, UrlOption, fail
+from ingest.config.settings import Settings, SettingsError, load_settings
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from storage.dead_letters import DeadLetter
+
+REASON_CHARACTERS = 80
+
+app = typer.Typer(
+    help="Rows that ClickHouse refused for good: list, show, replay, discard.",
+    no_args_is_help=True,
+)
+
+Names = Annotated[list[str] | None, typer.Argument(help="Names as listed; none for all of them")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing")]
+
+
+@app.command("list")
+def list_(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """One line for each dead letter; `show` has the whole reason."""
+    print(f"{'name':<30} {'refused at':<19} {'rows':>7} {'bytes':>9} code reason")
+    for letter in _letters(_settings(config, data_dir), None):
+        code = "" if letter.code is None else str(letter.code)
+        reason = letter.reason[:REASON_CHARACTERS]
+        print(
+            f"{letter.name} {letter.at:%Y-%m-%d %H:%M:%S} {letter.rows:>7} {letter.bytes:>9}"
+            f" {code:>4} {reason}{'…' if reason != letter.reason else ''}"
+        )
+
+
+@app.command()
+def show(names: Names = None, config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """The rows, one JSON object a line; on standard error the reason why they were refused."""
+    for letter in _letters(_settings(config, data_dir), names):
+        typer.echo(f"{letter.name}: {letter.reason}", err=True)
+        for row in letter.read().to_pylist():
+            present = {name: value for name, value in row.items() if value not in (None, "", [])}
+            print(json.dumps(present, default=str, ensure_ascii=False))
+
+
+@app.command()
+def replay(
+    names: Names = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    clickhouse_url: UrlOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Insert the rows again, once what was wrong is mended; those that are stored are removed.
+
+    Counts nothing twice. With embedded storage stop the service first: it has the engine.
+    """
+    from ingest.server.supervisor import StartError, locked
+    from ingest.wiring.pipeline import open_writer
+
+    settings = _settings(config, data_dir, clickhouse_url)
+    letters = list(_letters(settings, names))
+    if dry_run:
+        print(f"would insert {sum(letter.rows for letter in letters)} rows")
+        return
+    embedded = settings.clickhouse_url is None
+    try:
+        with locked(settings.data_dir) if embedded else nullcontext():
+            writer = open_writer(settings)
+            for letter in letters:
+                writer.write(letter.read(), token=f"dead-letter-{letter.name}")
+                letter.path.unlink()
+                print(f"{letter.name}: {letter.rows} rows stored")
+            writer.close()
+    except (StartError, StorageError) as error:
+        fail(error)
+
+
+@app.command()
+def discard(
+    names: Names = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete dead letters. Their rows are gone then."""
+    for letter in _letters(_settings(config, data_dir), names):
+        if not dry_run:
+            letter.path.unlink()
+        print(f"{letter.name}: {letter.rows} rows {'would be ' if dry_run else ''}discarded")
+
+
+def _letters(settings: Settings, names: list[str] | None) -> Iterator["DeadLetter"]:
+    # Imported late: the parent of the workers, which needs no Arrow, has the commands too.
+    from storage.dead_letters import DeadLetters
+
+    found = {
+        letter.name: letter
+        for letter in DeadLetters(settings.data_dir, bytes_max=settings.dead_letters.bytes)
+    }
+    for name in names or found:
+        if name not in found:
+            fail(f"There is no dead letter {name}: see event-stream dead-letters list")
+        yield found[name]
+
+
+def _settings(
+    config: Path | None, data_dir: Path | None, clickhouse_url: str | None = None
+) -> Settings:
+    try:
+        return load_settings(config, data_dir=data_dir, clickhouse_url=clickhouse_url)
+    except SettingsError as error:
+        fail(error)

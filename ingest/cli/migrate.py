@@ -1,0 +1,55 @@
+"""`event-stream migrate`: make the tables, or bring them up to date, as a user who may."""
+
+from typing import Annotated
+
+import typer
+
+from ingest.cli.options import ConfigOption, DataDirOption, UrlOption, fail
+from ingest.config.settings import SettingsError, load_settings
+
+
+def migrate(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    clickhouse_url: UrlOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the SQL that would be sent, and send none")
+    ] = False,
+) -> None:
+    """Create the tables, or bring them up to date, and use shards that were added to a cluster.
+
+    The service does the same at its start, but for the shards, if its user may CREATE and ALTER.
+    Run this as one who may, and the service as one who may only SELECT and INSERT. With embedded
+    storage stop the service first: it has the engine.
+    """
+    from ingest.event.arrow import TABLE_SCHEMA
+    from ingest.server.supervisor import StartError, locked
+    from ingest.wiring.pipeline import alone, open_client
+    from storage.clickhouse.client import prepare_embedded
+    from storage.errors import StorageError
+    from storage.tables.cluster import Placement
+    from storage.tables.migrations import ROUNDS_MAX, apply, pending
+
+    try:
+        settings = load_settings(config, data_dir=data_dir, clickhouse_url=clickhouse_url)
+        embedded = settings.clickhouse_url is None
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if embedded:
+            prepare_embedded(settings.data_dir)
+        with locked(settings.data_dir) if embedded else alone(settings.data_dir):
+            client = open_client(settings)
+            placement = Placement(settings.clickhouse_cluster)
+            has_changes = False
+            for _ in range(1 if dry_run else ROUNDS_MAX):
+                for change in pending(client, TABLE_SCHEMA, placement=placement):
+                    has_changes = True
+                    if dry_run:
+                        print(f"-- {change.name}")
+                        print(*(f"{statement};" for statement in change.statements), sep="\n")
+                    else:
+                        apply(client, [change])
+                        print(change.name)
+    except (OSError, SettingsError, StartError, StorageError) as error:
+        fail(error)
+    if not has_changes:
+        print("-- nothing to do" if dry_run else "nothing to do")

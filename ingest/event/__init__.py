@@ -1,0 +1,1 @@
+"""The one definition of an event (`definition`), and its shapes in Arrow."""

@@ -1,0 +1,1 @@
+"""What operators see: health, Prometheus, the ledger, and the saturation header."""

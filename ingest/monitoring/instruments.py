@@ -1,0 +1,172 @@
+"""Every Prometheus series of the service; the events' own come from the ledger, in one reading."""
+
+import time
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from falcon.asgi import Request, Response
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from ingest.ledger import Ledger
+from ingest.pipeline.ring_buffer import RingBuffer
+from storage.dead_letters import DeadLetters
+from storage.errors import ErrorClass, StorageError
+from storage.wal.wal import Wal
+
+PREFIX = "event_stream"
+
+_ERROR_CLASSES: tuple[ErrorClass, ...] = ("transient", "paused", "permanent")
+_FLUSH_REASONS = ("rows", "bytes", "age", "request", "drain")
+_STARTED = "event_stream_started_s"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+class FlushInstruments:
+    """Counts flushes; a FlushObserver."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            f"{PREFIX}_flush_seconds",
+            "Time from taking rows out of the buffer to their confirmation by storage",
+            registry=registry,
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+        )
+        self._rows = Histogram(
+            f"{PREFIX}_flush_rows",
+            "Rows in a flush",
+            registry=registry,
+            buckets=(1, 10, 100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000),
+        )
+        self._flushes = Counter(
+            f"{PREFIX}_flushes", "Flushes by what made them due", ["reason"], registry=registry
+        )
+        self._errors = Counter(
+            f"{PREFIX}_storage_errors",
+            "Failed attempts to write, by class of error",
+            ["error_class"],
+            registry=registry,
+        )
+        for reason in _FLUSH_REASONS:
+            self._flushes.labels(reason)
+        for error_class in _ERROR_CLASSES:
+            self._errors.labels(error_class)
+
+    def flushed(self, *, rows: int, reason: str, seconds: float) -> None:
+        self._seconds.observe(seconds)
+        self._rows.observe(rows)
+        self._flushes.labels(reason).inc()
+
+    def storage_failed(self, error: StorageError) -> None:
+        self._errors.labels(error.error_class).inc()
+
+
+class BooksCollector(Collector):
+    """The ledger and the buffer, read when Prometheus asks.
+
+    received = stored + duplicate + rejected + refused + dead-lettered + lost + in flight holds at
+    every scrape, because all of them come from one reading of the ledger.
+    """
+
+    def __init__(
+        self, *, ledger: Ledger, ring: RingBuffer, wal: Wal | None, dead_letters: DeadLetters
+    ) -> None:
+        self._dead_letters = dead_letters
+        self._ledger = ledger
+        self._ring = ring
+        self._wal = wal
+
+    def collect(self) -> Iterator[Metric]:
+        books, fill = self._ledger.read(), self._ring.fill()
+        wal_bytes = self._wal.segments.size_bytes() if self._wal is not None else 0
+        for name, text, value in (
+            ("received", "Events that came in", books.received),
+            ("accepted", "Events acknowledged, duplicates not included", books.accepted),
+            ("stored", "Events confirmed by storage", books.stored),
+            ("duplicate", "Events acknowledged that were known already", books.duplicate),
+            ("rejected", "Events refused because they or their batch were invalid", books.rejected),
+            ("refused", "Valid events refused for want of room", books.refused),
+            ("dead_lettered", "Events that storage refused for good", books.dead_lettered),
+            ("lost", "Events in the log that a disk has lost", books.lost),
+        ):
+            yield CounterMetricFamily(f"{PREFIX}_events_{name}", text, value)
+        for name, text, number in (
+            ("events_in_flight", "Events received that have no outcome yet", books.in_flight),
+            ("buffer_rows", "Rows in the ring buffer", fill.rows),
+            ("buffer_bytes", "Bytes in the ring buffer", fill.bytes),
+            ("buffer_slots", "Record batches in the ring buffer", fill.slots),
+            ("buffer_oldest_age_seconds", "Age of the oldest row not stored", fill.oldest_age_s),
+            ("dead_letters_bytes", "Bytes of the dead letters", self._dead_letters.size_bytes()),
+            ("wal_bytes", "Bytes of the write-ahead log", wal_bytes),
+        ):
+            yield GaugeMetricFamily(f"{PREFIX}_{name}", text, number)
+
+
+class RequestInstruments(Collector):
+    """Falcon middleware: counts requests by route and status, and times them.
+
+    PERF: numbers of its own, read when Prometheus asks: 1 µs a request instead of 4.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._counts: dict[tuple[str, str, int], int] = {}
+        self._times: dict[str, _Times] = {}
+        registry.register(self)
+
+    async def process_request(self, req: Request, resp: Response) -> None:
+        req.scope[_STARTED] = time.perf_counter()
+
+    async def process_response(
+        self, req: Request, resp: Response, resource: object, req_succeeded: bool
+    ) -> None:
+        # Labels a stranger can't multiply: the route's template, and only methods that we serve.
+        route = req.uri_template or "none"
+        method = req.method if resource is not None else "none"
+        # Falcon refuses some requests before it asks any middleware.
+        now_s = time.perf_counter()
+        self.observe(method, route, resp.status_code, now_s - req.scope.get(_STARTED, now_s))
+
+    def observe(self, method: str, route: str, status: int, took_s: float) -> None:
+        """One request was answered."""
+        key = (method, route, status)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        times = self._times.get(route)
+        if times is None:
+            times = self._times[route] = _Times()
+        times.counts[bisect_left(_SECONDS, took_s)] += 1
+        times.sum_s += took_s
+
+    def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            f"{PREFIX}_requests",
+            "HTTP requests by route and status",
+            labels=("method", "route", "status"),
+        )
+        for (method, route, status), count in self._counts.items():
+            requests.add_metric((method, route, str(status)), count)
+        yield requests
+        seconds = HistogramMetricFamily(
+            f"{PREFIX}_request_seconds", "Time to answer, once the body is there", labels=("route",)
+        )
+        for route, times in self._times.items():
+            bounds = [*map(floatToGoString, _SECONDS), "+Inf"]
+            buckets = list(zip(bounds, accumulate(times.counts), strict=True))
+            seconds.add_metric((route,), buckets, times.sum_s)
+        yield seconds
+
+
+@dataclass(slots=True)
+class _Times:
+    """counts: of requests by how long they took, up to each of _SECONDS and beyond."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(_SECONDS) + 1))
+    sum_s: float = 0.0

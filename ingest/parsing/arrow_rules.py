@@ -1,0 +1,129 @@
+"""The rules of an event that its Arrow type can't say, checked a column at a time.
+
+They are made from the one definition of an event, as `validate` makes its own.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import inspect
+
+from ingest.event.arrow import EVENT_KIND
+from ingest.event.definition import INTEGER_MAX
+
+Check = Callable[[pa.Array], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What one field must obey beyond its Arrow type; index: of the field in its struct."""
+
+    index: int
+    required: bool
+    obeys: tuple[Check, ...]
+
+
+def _rules(kind: inspect.TypedDictType) -> Check | None:
+    """A check of all the rules in a definition, if it has any."""
+    rules = [
+        _Rule(index, field.required, tuple(_checks(field.type)))
+        for index, field in enumerate(kind.fields)
+    ]
+    rules = [rule for rule in rules if rule.required or rule.obeys]
+    if not rules:
+        return None
+
+    def valid(array: pa.StructArray) -> bool:
+        # Flattened, not `field`: that would show a child's value where the parent is null.
+        columns = array.flatten()
+        for rule in rules:
+            values = columns[rule.index]
+            if rule.required and values.null_count:
+                return False
+            if values.null_count < len(values) and not all(obeys(values) for obeys in rule.obeys):
+                return False
+        return True
+
+    return valid
+
+
+def _checks(kind: inspect.Type) -> Iterator[Check]:
+    """The checks of values, not all null, of one field's type."""
+    if isinstance(kind, inspect.Metadata):
+        yield from _checks(kind.type)
+    elif isinstance(kind, inspect.UnionType):
+        is_number = any(isinstance(part, inspect.FloatType) for part in kind.types)
+        for part in kind.types:
+            if not (is_number and isinstance(part, inspect.IntType)):  # `_exact` has its bounds
+                yield from _checks(part)
+    elif isinstance(kind, inspect.TypedDictType):
+        rules = _rules(kind)
+        if rules is not None:
+            yield rules
+    elif isinstance(kind, inspect.ListType):
+        if kind.max_length:
+            yield _within(pc.list_value_length, None, kind.max_length)
+        yield _each(tuple(_checks(kind.item_type)))
+    elif isinstance(kind, inspect.LiteralType):
+        known = pa.array(kind.values)
+        yield lambda values: pc.all(pc.is_in(values, known)).as_py()
+    elif isinstance(kind, inspect.StrType) and (kind.min_length or kind.max_length):
+        yield _lengths(kind.min_length, kind.max_length)
+    elif isinstance(kind, inspect.FloatType):
+        yield all_finite
+        yield _exact
+    elif isinstance(kind, inspect.IntType):
+        yield _within(lambda values: values, kind.ge, kind.le)
+
+
+def _each(checks: tuple[Check, ...]) -> Check:
+    def each(lists: pa.ListArray) -> bool:
+        items = lists.flatten()
+        if items.null_count:
+            return False
+        return not len(items) or all(obeys(items) for obeys in checks)
+
+    return each
+
+
+def all_finite(array: pa.Array) -> bool:
+    """Whether there is none of NaN and Infinity in it, which Arrow's reader takes for JSON."""
+    if pa.types.is_list(array.type):
+        return all_finite(array.flatten())
+    if pa.types.is_struct(array.type):
+        return all(map(all_finite, array.flatten()))
+    if not pa.types.is_floating(array.type):
+        return True
+    return pc.all(pc.is_finite(array)).as_py() is not False
+
+
+def _exact(numbers: pa.Array) -> bool:
+    """Whether none may be an integer that Arrow's reader has rounded."""
+    bounds = pc.min_max(numbers).as_py()
+    return bool(bounds["min"] > -INTEGER_MAX and bounds["max"] < INTEGER_MAX)
+
+
+def _within(measure: Callable[[pa.Array], pa.Array], least: int | None, most: int | None) -> Check:
+    def within(values: pa.Array) -> bool:
+        bounds = pc.min_max(measure(values)).as_py()
+        return (least is None or bounds["min"] >= least) and (most is None or bounds["max"] <= most)
+
+    return within
+
+
+def _lengths(least: int | None, most: int | None) -> Check:
+    within = _within(pc.utf8_length, least, most)
+
+    def lengths(texts: pa.Array) -> bool:
+        # PERF: most columns are shorter as a whole than one text may be.
+        size = texts.buffers()[2].size if texts.buffers()[2] is not None else 0
+        return within(texts) if least or most is None or size > most else True
+
+    return lengths
+
+
+obeys_rules = _rules(EVENT_KIND) or (lambda events: True)
+"""Whether an array of structs as BODY_TYPE says holds nothing but valid events, but for their
+times."""

@@ -1,0 +1,82 @@
+"""The fast path for small bodies: JSON to typed events in one pass of msgspec.
+
+Like `columnar`, it explains nothing and must never accept what `decode` and `validate` refuse: what
+is not plainly valid, or has unknown fields, is left to them (tests/property compares).
+
+PERF: 4.5 µs an event, of which half prove that nothing was dropped, against 8 µs for orjson.loads,
+the same proof and msgspec.convert.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Required, TypedDict
+
+import msgspec
+import orjson
+
+from ingest.event.definition import Event
+from ingest.parsing.strict_json import nothing_dropped
+from ingest.parsing.validation import Batch, FieldError, event_time_us, events_of
+
+
+class _Body(TypedDict, total=False):
+    events: Required[list[Event]]
+
+
+_EVENT = msgspec.json.Decoder(Event)
+_EVENTS = msgspec.json.Decoder(list[Event])
+_BODY = msgspec.json.Decoder(_Body)
+_WHITESPACE = b" \t\r\n"
+
+
+_LONG_FRACTION = re.compile(rb"\.\d{7}")
+_LONG_DATE = re.compile(rb":\d\d\.\d{7}")
+_NOT_PLAIN = (msgspec.MsgspecError, FieldError, UnicodeDecodeError, RecursionError, TypeError)
+
+
+def parse_event(body: bytes) -> Batch | None:
+    """The event of a body with one; None when it is not plainly valid."""
+    try:
+        event = _EVENT.decode(body)
+        text = orjson.dumps(event)
+        if not _is_whole(body, text) or _may_be_rounded(body, (event,)):
+            return None
+        event_id, time_us = event.get("id"), event_time_us(event)
+    except _NOT_PLAIN:
+        return None
+    raw = orjson.loads(body) if event_id is None else event
+    return Batch((text,), (event_id,), (event["name"],), (raw,), (time_us,), (0,), (), 1)
+
+
+def parse_list(body: bytes) -> Batch | None:
+    """The events of `{"events": [...]}` or a bare list; None when one is not plainly valid."""
+    try:
+        if body.lstrip(_WHITESPACE)[:1] == b"[":
+            events, before, after = _EVENTS.decode(body), b"[", b"]"
+        else:
+            events, before, after = _BODY.decode(body)["events"], b'{"events":[', b"]}"
+        texts = [orjson.dumps(event) for event in events]
+        again = before + b",".join(texts) + after
+        if not _is_whole(body, again) or _may_be_rounded(body, events):
+            return None
+        times_us = [event_time_us(event) for event in events]
+    except _NOT_PLAIN:
+        return None
+    ids = [event.get("id") for event in events]
+    names = [event["name"] for event in events]
+    # An id may have to be made of what was sent, in which 1 is not 1.0.
+    raw = events_of(orjson.loads(body)) if None in ids else events
+    return Batch(texts, ids, names, raw, times_us, range(len(events)), (), len(events))
+
+
+def _may_be_rounded(body: bytes, events: Iterable[Event]) -> bool:
+    """Whether a date may have a fraction of more than µs, which msgspec would round."""
+    if not any("date" in event for event in events):
+        return False
+    # PERF: 0.7 µs for 750 bytes, half of what the other one takes. An escaped digit is neither.
+    may_be = _LONG_FRACTION.search(body) is not None and _LONG_DATE.search(body) is not None
+    return may_be or b"\\u003" in body
+
+
+def _is_whole(body: bytes, again: bytes) -> bool:
+    return b"\\u0000" not in again and nothing_dropped(body, again)

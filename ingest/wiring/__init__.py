@@ -1,0 +1,1 @@
+"""From settings to objects. Together with `ingest.app` the only code that knows every part."""

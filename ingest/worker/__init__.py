@@ -1,0 +1,1 @@
+"""The life of one worker process among its siblings. Read `lifespan` first."""

@@ -1,0 +1,111 @@
+"""What a running service learns of storage: the ids it has had lately, and the parts that it lost.
+
+A server sets aside what it can't read when it starts, and says nothing else of it. So it is asked
+when the service starts, whenever storage works again after it did not, and now and then.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from ingest.pipeline.committer import Commit
+from ingest.pipeline.dedup import DedupWindow
+from ingest.pipeline.flusher import Flusher
+from storage.clickhouse.reader import Reader
+from storage.errors import PausedError, StorageError
+from storage.tables.cluster import Placement
+from storage.tables.inspection import broken_parts_query
+
+CHECK_EVERY_S = 15.0
+LOOK_EVERY_S = 0.5
+
+log = structlog.get_logger()
+
+
+class StorageWatch:
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        flusher: Flusher,
+        dedup: DedupWindow[Commit],
+        mend: Callable[[], Awaitable[int]],
+        placement: Placement,
+        recent_s: int,
+        ids_max: int,
+        check_every_s: float = CHECK_EVERY_S,
+    ) -> None:
+        """mend: stores again what the log still has, and returns the events; recent_s, ids_max:
+        which stored ids are learned."""
+        self._reader = reader
+        self._flusher = flusher
+        self._dedup = dedup
+        self._mend = mend
+        self._placement = placement
+        self._recent_s = recent_s
+        self._ids_max = ids_max
+        self._check_every_s = check_every_s
+        self._begun = self._is_stalled = False
+        self._may_check = True
+        self._known: frozenset[str] = frozenset()
+
+    async def begin(self) -> None:
+        """Storage has been opened: learn what there is."""
+        self._begun = True
+        try:
+            await self._check_parts()
+        except Exception as error:  # a disk that fails must not keep the worker from starting
+            log.error("lost parts could not be stored again", error=str(error))
+        try:
+            self._dedup.remember(
+                await self._reader.recent_keys(seconds=self._recent_s, limit=self._ids_max)
+            )
+        except StorageError as error:  # the table collapses what the window does not know
+            log.warning("recent ids could not be read", error=str(error))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        recoveries, checked_s = self._flusher.recoveries, time.monotonic()
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self._tell_stalled()
+            if self._flusher.state != "ok":
+                continue
+            recovered = self._flusher.recoveries != recoveries
+            is_due = recovered or time.monotonic() - checked_s >= self._check_every_s
+            if self._begun and not is_due:
+                continue
+            recoveries, checked_s = self._flusher.recoveries, time.monotonic()
+            try:
+                await (self._check_parts() if self._begun else self.begin())
+            except Exception as error:  # a disk, or a bug: look again when it is due
+                log.error("storage could not be looked at", error=str(error))
+
+    def _tell_stalled(self) -> None:
+        is_stalled = self._flusher.is_stalled
+        if is_stalled and not self._is_stalled:
+            log.warning("storage takes long to answer an insert: not ready until it does")
+        self._is_stalled = is_stalled
+
+    async def _check_parts(self) -> None:
+        sql, parameters = broken_parts_query(self._placement)
+        try:
+            rows = await self._reader.query(sql, parameters, skip_unavailable_shards=1)
+        except StorageError as error:
+            if self._may_check or not isinstance(error, PausedError):
+                log.warning("it can't be told whether storage has lost parts", error=str(error))
+            self._may_check = not isinstance(error, PausedError)
+            return
+        self._may_check = True
+        broken = frozenset(f"{table}/{part} on {host}" for host, table, part, _ in rows)
+        if not broken - self._known:
+            return
+        events = await self._mend()
+        log.error(
+            "the table has lost parts: storing again what the log still has",
+            parts=sorted(broken - self._known),
+            events=events,
+        )
+        self._known |= broken

@@ -1,0 +1,1 @@
+"""Time zones, calendar steps and buckets: pure arithmetic, without SQL or HTTP."""

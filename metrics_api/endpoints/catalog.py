@@ -1,0 +1,123 @@
+"""GET /events/names and /events/properties: which events there are, and what they carry."""
+
+from functools import partial
+
+from metrics_api.endpoints.endpoint import Answer, Plan, Rows
+from metrics_api.query.dimensions import PARAM_PREFIXES
+from metrics_api.query.params import LIMIT_DEFAULT, LIMIT_MAX, Selection, parse_selection
+from metrics_api.query.query_string import Parameters
+from metrics_api.query.selection import select_rows
+from metrics_api.query.statement import Bindings, Statement
+from metrics_api.query.times import printed_ms
+
+TYPES = ("string", "number", "boolean")
+EXAMPLES = 3
+EXAMPLE_LENGTH = 100
+SCOPES = {"event": "event_params", "user": "user_params"}
+
+
+def plan_names(parameters: Parameters, now_us: int) -> Plan:
+    """Raises ParameterError."""
+    limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or LIMIT_DEFAULT
+    selection = parse_selection(parameters, now_us=now_us)
+    return Plan(
+        [names_sql(selection, limit)],
+        partial(_answer_names, selection, limit),
+        selection.range.end.us,
+    )
+
+
+def names_sql(selection: Selection, limit: int) -> Statement:
+    """Rows are (name, events, first µs, last µs), the most frequent first, and one beyond limit."""
+    bindings = Bindings()
+    rows = select_rows(selection, "name, toUnixTimestamp64Micro(event_time) AS time", bindings)
+    return Statement(
+        f"SELECT toString(name), count(), min(time), max(time) FROM ({rows}) GROUP BY name"
+        f" ORDER BY count() DESC, name LIMIT {bindings.integer(limit + 1)}",
+        bindings.values,
+    )
+
+
+def _answer_names(selection: Selection, limit: int, answers: list[Rows]) -> Answer:
+    rows = [
+        [name, count, printed_ms(first_us), printed_ms(last_us)]
+        for name, count, first_us, last_us in answers[0][:limit]
+    ]
+    columns = ("event_name", "total_count", "first_seen", "last_seen")
+    return Answer(
+        {
+            **selection.range.document(),
+            "names": [dict(zip(columns, row, strict=True)) for row in rows],
+            "truncated": len(answers[0]) > limit,
+        },
+        {"event_name": "text", "total_count": "integer", "first_seen": "text", "last_seen": "text"},
+        rows,
+    )
+
+
+def plan_properties(parameters: Parameters, now_us: int) -> Plan:
+    """Raises ParameterError."""
+    scope = parameters.choice("scope", tuple(SCOPES)) or "event"
+    limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or LIMIT_DEFAULT
+    selection = parse_selection(parameters, now_us=now_us)
+    return Plan(
+        [properties_sql(selection, SCOPES[scope], limit)],
+        partial(_answer_properties, selection, scope, limit),
+        selection.range.end.us,
+    )
+
+
+def properties_sql(selection: Selection, column: str, limit: int) -> Statement:
+    """Rows are (key, events, strings, numbers, booleans, examples), the most frequent first, and
+    one beyond limit."""
+    bindings = Bindings()
+    columns = ", ".join(
+        [f"arrayEnumerateUniq({column}.key) AS nth", f"{column}.key AS key"]
+        + [f"{column}.{kind}_value AS {kind}" for kind in TYPES]
+    )
+    rows = select_rows(selection, columns, bindings)
+    example = (
+        "multiIf(isNotNull(string), assumeNotNull(string),"
+        " isNotNull(number), toString(assumeNotNull(number) + 0.),"
+        " if(assumeNotNull(boolean), 'true', 'false'))"
+    )
+    counts = ", ".join(f"countIf(isNotNull({kind}))" for kind in TYPES)
+    some = f"isNotNull({'), isNotNull('.join(TYPES)})"
+    return Statement(
+        # A key that an event has twice is one of its properties.
+        f"SELECT toString(key), countIf(nth = 1), {counts},"
+        f" groupUniqArrayIf({EXAMPLES})(substringUTF8({example}, 1, {EXAMPLE_LENGTH}), or({some}))"
+        f" FROM ({rows}) ARRAY JOIN nth, key, {', '.join(TYPES)} GROUP BY key"
+        f" ORDER BY countIf(nth = 1) DESC, key LIMIT {bindings.integer(limit + 1)}",
+        bindings.values,
+    )
+
+
+def _answer_properties(selection: Selection, scope: str, limit: int, answers: list[Rows]) -> Answer:
+    prefix = next(p for p, column in PARAM_PREFIXES.items() if column == SCOPES[scope])
+    properties, rows = [], []
+    for key, events, strings, numbers, booleans, examples in answers[0][:limit]:
+        types = dict(zip(TYPES, (strings, numbers, booleans), strict=True))
+        drifts = sum(count > 0 for count in types.values()) > 1
+        properties.append(
+            {
+                "key": key,
+                "dimension": prefix + key,
+                "total_count": events,
+                "types": {kind: count for kind, count in types.items() if count},
+                "type_drift": drifts,
+                "examples": sorted(examples),
+            }
+        )
+        rows.append([key, events, strings, numbers, booleans, int(drifts)])
+    return Answer(
+        {
+            **selection.range.document(),
+            "scope": scope,
+            "properties": properties,
+            "truncated": len(answers[0]) > limit,
+        },
+        {"key": "text", "total_count": "integer", "string": "integer", "number": "integer",
+         "boolean": "integer", "type_drift": "integer"},
+        rows,
+    )  # fmt: skip

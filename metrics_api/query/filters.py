@@ -1,0 +1,121 @@
+"""Filters: `os=iOS`, `os!=iOS`, `param.depth>=50`, `hostname^=shop`, `city*=burg`.
+
+The operator stands between the dimension and the value; in a query string that is the `=` with
+what is before it. The same dimension with the same operator again widens `=`, `^=` and `*=` to any
+of the values, and `!=`, `!^=` and `!*=` to none of them; bounds must all hold. An empty value
+stands for absent.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from math import isfinite
+
+from metrics_api.errors import ParameterError
+from metrics_api.query.dimensions import FILTERABLE, Dimension, parse_dimension
+from metrics_api.query.statement import Bindings
+
+TEXT_OPERATORS = ("!^=", "!*=", "^=", "*=", "!=", "=")
+NUMBER_OPERATORS = (">=", "<=", ">", "<")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """values: at least one; for a bound they are numbers."""
+
+    dimension: Dimension
+    operator: str
+    values: tuple[str, ...]
+
+    def condition(self, bindings: Bindings) -> str:
+        """The SQL of it, true or false but never NULL."""
+        if self.operator in NUMBER_OPERATORS:
+            number = self.dimension.number(bindings)
+            bounds = [
+                f"ifNull({number} {self.operator} {bindings.number(float(value))}, 0)"
+                for value in self.values
+            ]
+            return " AND ".join(bounds)
+        text = self.dimension.text(bindings)
+        operator = self.operator.removeprefix("!")
+        if operator == "=":
+            condition = self._equals(text, bindings)
+        else:
+            values = bindings.texts(self.values)
+            test = "startsWith({text}, v)" if operator == "^=" else "position({text}, v) > 0"
+            condition = f"arrayExists(v -> {test.replace('{text}', text)}, {values})"
+        return f"NOT ({condition})" if self.operator.startswith("!") else f"({condition})"
+
+    def _equals(self, text: str, bindings: Bindings) -> str:
+        condition = f"has({bindings.texts(self.values)}, {text})"
+        if self.dimension.kind == "param":
+            # 10.50 is the number 10.5, which as a text it is not.
+            numbers = {number for value in self.values if (number := _number(value)) is not None}
+            for number in sorted(numbers):
+                value = self.dimension.number(bindings)
+                condition += f" OR ifNull({value} = {bindings.number(number)}, 0)"
+        return condition
+
+
+def parse_filters(pairs: Sequence[tuple[str, str]], known: Sequence[str]) -> tuple[Filter, ...]:
+    """Filters from what no parameter took, in the order of their first appearance.
+
+    known: the parameters, for the message. Raises ParameterError.
+    """
+    values: dict[tuple[str, str], list[str]] = {}
+    for name, value in pairs:
+        dimension, operator, text = _split(name, value)
+        values.setdefault((dimension, operator), []).append(text)
+    return tuple(
+        _filter(dimension, operator, texts, known)
+        for (dimension, operator), texts in values.items()
+    )
+
+
+def _split(name: str, value: str) -> tuple[str, str, str]:
+    """(dimension, operator, value): the parser of query strings split at the first `=`."""
+    for operator in ("!^=", "!*=", "^=", "*=", "!=", ">=", "<="):
+        if name.endswith(operator[:-1]):
+            return name.removesuffix(operator[:-1]), operator, value
+    if not value:  # `a>5` has no `=` at all
+        for operator in (">", "<"):
+            dimension, found, bound = name.partition(operator)
+            if found:
+                return dimension, operator, bound
+    return name, "=", value
+
+
+def _filter(name: str, operator: str, values: list[str], known: Sequence[str]) -> Filter:
+    try:
+        dimension = parse_dimension(name, name)
+    except ParameterError as error:
+        raise ParameterError(
+            f"Query parameter {name[:100]!r} is not known: known are {', '.join(known)},"
+            f" and for filters {', '.join(FILTERABLE)}"
+        ) from error
+    if dimension.kind == "time":
+        raise ParameterError(f"Query parameter {name} can't be a filter: use from and to")
+    if operator in NUMBER_OPERATORS:
+        if dimension.kind != "param":
+            raise ParameterError(
+                f"Query parameter {name[:100]}: {operator} is for param.<key> and"
+                " user_param.<key> alone, the others are texts"
+            )
+        if any(_number(value) is None for value in values):
+            raise ParameterError(
+                f"Query parameter {name[:100]}: {operator} needs a number that a float can hold"
+            )
+    return Filter(dimension, operator, tuple(values))
+
+
+def _number(text: str) -> float | None:
+    """None for what is no number, or an integer that no float is: no event has it."""
+    if _INTEGER.fullmatch(text) and abs(float(text)) >= 2**53 and Decimal(text) != float(text):
+        return None
+    try:
+        number = float(text) if text.isascii() and "_" not in text else None
+    except ValueError:
+        return None
+    return number if number is not None and isfinite(number) else None

@@ -1,0 +1,1 @@
+"""HTTP, cache and formats around the endpoints. Read `resources` first."""

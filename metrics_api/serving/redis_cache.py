@@ -1,0 +1,63 @@
+"""Replies kept in Redis, for all workers and services that ask the same storage.
+
+Imported only where there is a Redis: its client takes half a second to import.
+"""
+
+import time
+from collections.abc import Callable
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+
+from metrics_api.serving.cache import Reply
+from storage.redis import OPTIONS, REDIS_ERRORS, RedisState
+
+log = structlog.get_logger()
+
+
+class RedisCache:
+    """Shared by all workers and services that use the same storage."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str,
+        on_state: Callable[[bool], None] = lambda up: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """namespace: of the storage that the replies are from; on_state: told whether Redis
+        answers."""
+        self._redis = Redis.from_url(url, **OPTIONS)
+        self._namespace = namespace
+        self._state = RedisState("cache", on_change=on_state, clock=clock)
+
+    async def get(self, key: str) -> Reply | None:
+        if self._state.is_paused:
+            return None
+        try:
+            stored = await self._redis.get(self._key(key))
+            self._state.answered()
+            return msgspec.msgpack.decode(stored, type=Reply) if isinstance(stored, bytes) else None
+        except REDIS_ERRORS as error:
+            self._state.failed(error)
+        except msgspec.MsgspecError:
+            log.warning("a cached reply can't be read")
+        return None
+
+    async def put(self, key: str, reply: Reply) -> None:
+        if self._state.is_paused:
+            return
+        life_ms = max(1, round(reply.life_s * 1000))
+        try:
+            await self._redis.set(self._key(key), msgspec.msgpack.encode(reply), px=life_ms)
+            self._state.answered()
+        except REDIS_ERRORS as error:
+            self._state.failed(error)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    def _key(self, key: str) -> str:
+        return f"event-stream:{self._namespace}:{key}"

@@ -1,0 +1,137 @@
+"""GET of every question: from the query string to the reply, through the cache."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+
+import orjson
+import structlog
+from falcon.asgi import Request, Response
+
+from metrics_api.endpoints.endpoint import Plan, Question, Rows
+from metrics_api.errors import (
+    ParameterError,
+    QueryBusyError,
+    QueryRefusedError,
+    QueryTimeoutError,
+    QueryTooLargeError,
+    QueryUnavailableError,
+)
+from metrics_api.instruments import QueryInstruments
+from metrics_api.query.params import CONSISTENCIES
+from metrics_api.query.query_string import Parameters
+from metrics_api.query.statement import Statement
+from metrics_api.query.times import printed_ms
+from metrics_api.query.unknown_parameters import with_unknown
+from metrics_api.serving.cache import Reply
+from metrics_api.serving.formats import preferred_type, render
+from metrics_api.serving.freshness import Freshness
+from metrics_api.serving.single_flight import Answers
+from storage.clickhouse.reader import Reader
+from storage.errors import (
+    LIMIT_CODES,
+    RESULT_LIMIT,
+    TIMEOUT_CODES,
+    BusyError,
+    PausedError,
+    StorageError,
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class QueryParts:
+    """What the resources of all questions share. flush_timeout_s: how long
+    `?consistency=flushed` waits; open_s, closed_s: how long replies live whose range reaches the
+    watermark, and of those that only late events can change; now_us: the time of day."""
+
+    reader: Reader
+    answers: Answers
+    freshness: Freshness
+    instruments: QueryInstruments
+    now_us: Callable[[], int]
+    flush_timeout_s: float
+    open_s: float
+    closed_s: float
+
+
+class QuestionResource:
+    def __init__(self, name: str, question: Question, parts: QueryParts) -> None:
+        """name: of the question, for Prometheus and the cache."""
+        self._name = name
+        self._question = question
+        self._parts = parts
+        self._refusals: set[int | None] = set()
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        parts, media_type = self._parts, preferred_type(req.accept)
+        parameters = Parameters(req.query_string)
+        is_flushed = parameters.choice("consistency", CONSISTENCIES) == "flushed"
+        try:
+            plan = self._question(parameters, parts.now_us())
+        except ParameterError as error:
+            raise with_unknown(error, parameters) from error
+        pairs = [pair for pair in parameters.pairs if pair[0] != "consistency"]
+        asked = [self._name, media_type, pairs]
+        key = sha256(orjson.dumps(asked)).hexdigest()
+
+        async def make() -> Reply:
+            return await self._make(plan, media_type, is_flushed=is_flushed)
+
+        reply = await (parts.answers.renew if is_flushed else parts.answers.get)(key, make)
+        age_s = max(0.0, parts.now_us() / 1_000_000 - reply.made_s)
+        resp.content_type = reply.media_type
+        resp.data = reply.body
+        resp.set_header("Age", str(int(age_s)))
+        left_s = max(0, int(reply.life_s - age_s))
+        resp.set_header("Cache-Control", f"private, max-age={left_s}")
+        resp.append_header("Vary", "Accept")
+        if reply.is_truncated:
+            resp.set_header("Event-Stream-Truncated", "true")
+
+    async def _make(self, plan: Plan, media_type: str, *, is_flushed: bool) -> Reply:
+        parts = self._parts
+        try:
+            if is_flushed:
+                await parts.freshness.flush(timeout_s=parts.flush_timeout_s)
+            watermark_us = await parts.freshness.watermark_us()
+        except TimeoutError as error:
+            raise QueryTimeoutError(
+                str(error)
+                or f"The buffer was not flushed within {parts.flush_timeout_s:g} s: retry later"
+            ) from error
+        # Before storage is asked: what comes in from now on may not be in the answer.
+        made_us = parts.now_us()
+        with parts.instruments.timed(self._name):
+            rows = [await self._rows(statement) for statement in plan.statements]
+        answer = plan.answer(rows)
+        answer.document["watermark"] = printed_ms(watermark_us)
+        # Events of the range that were received and not stored yet are missing: it is not closed.
+        life_s = parts.closed_s if plan.end_us < watermark_us else parts.open_s
+        body, is_truncated = render(answer, media_type), answer.document.get("truncated") is True
+        return Reply(body, media_type, made_us / 1_000_000, life_s, is_truncated)
+
+    async def _rows(self, statement: Statement) -> Rows:
+        try:
+            rows = await self._parts.reader.query(statement.sql, statement.parameters)
+        except BusyError as error:
+            raise QueryBusyError("Too many queries are waiting: retry later") from error
+        except StorageError as error:
+            if error.code == RESULT_LIMIT:
+                raise QueryTooLargeError(
+                    "The answer is too large: ask for a limit, fewer groups or longer buckets"
+                ) from error
+            if error.code in TIMEOUT_CODES or error.code in LIMIT_CODES:
+                raise QueryTimeoutError(
+                    "The query takes too long or too much memory: ask for a shorter range"
+                ) from error
+            if isinstance(error, PausedError):
+                if error.code not in self._refusals:  # one line for each reason
+                    self._refusals.add(error.code)
+                    log.error("storage refuses queries", error=str(error), code=error.code)
+                raise QueryRefusedError from error
+            log.error("query failed", error=str(error), code=error.code)
+            raise QueryUnavailableError(error) from error
+        self._refusals.clear()
+        return rows

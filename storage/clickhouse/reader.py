@@ -1,0 +1,204 @@
+"""Queries, off the event loop: a bounded number at a time, bounded in what each may take."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from clickhouse_connect.driver.client import Client
+
+from storage.clickhouse.client import storage_errors
+from storage.clickhouse.interruption import Connections
+from storage.errors import (
+    BusyError,
+    PausedError,
+    StorageError,
+    TransientError,
+    UnavailableError,
+)
+from storage.tables.schema import EVENT_KEY, EVENTS_TABLE
+
+_SETTINGS: Mapping[str, Any] = {
+    # A month is the same in every copy of an event: FINAL need not look across months.
+    "do_not_merge_across_partitions_select_final": 1,
+    # On a cluster, a question within a question is asked once, and not by every shard again.
+    "distributed_product_mode": "global",
+    "result_overflow_mode": "throw",
+    "read_overflow_mode": "throw",
+    "timeout_overflow_mode": "throw",
+}
+
+
+BREAK_S = 1.0
+"""After no answer, how long storage is not asked again: a queue of questions would each wait for
+the same timeout."""
+TIMEOUT_MARGIN_S = 5
+"""How much longer a client waits than a query may take: the server must be the one that gives up,
+or a slow query looks like a server that is gone."""
+
+log = structlog.get_logger()
+
+
+class Reader:
+    """A query at a time for each client; further ones wait for one to be free."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Client],
+        *,
+        clients: int,
+        timeout_s: int,
+        waiting_max: int = 1000,
+        memory_bytes_max: int = 0,
+        read_rows_max: int = 0,
+        result_rows_max: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """connect: makes a client, called for each of `clients` when first needed, and after a
+        failure; it waits `TIMEOUT_MARGIN_S` longer than timeout_s, the time that a query may take.
+        The limits are of one query, with 0 for none; waiting_max: queries that wait for a
+        client."""
+        self._connect = connect
+        self._settings = {
+            **_SETTINGS,
+            "max_execution_time": timeout_s,
+            "max_memory_usage": memory_bytes_max,
+            "max_rows_to_read": read_rows_max,
+            "max_result_rows": result_rows_max,
+        }
+        self._free: SimpleQueue[tuple[Client, Connections]] = SimpleQueue()
+        self._threads = ThreadPoolExecutor(clients, thread_name_prefix="reader")
+        self._killer = ThreadPoolExecutor(1, thread_name_prefix="killer")
+        self._queries = 0
+        self._queries_max = clients + waiting_max
+        self._guard = threading.Lock()
+        self._running: dict[str, Connections | None] = {}  # None: connecting, or done
+        self._stopped: set[str] = set()
+        self._clock = clock
+        self._broken_until_s = float("-inf")
+
+    async def query(
+        self, sql: str, parameters: Mapping[str, Any], **settings: Any
+    ) -> Sequence[Sequence[Any]]:
+        """The rows of `sql`, whose `{name:Type}` places are bound to `parameters`.
+
+        settings: ClickHouse's, where others than the reader's are meant. When it is cancelled,
+        storage stops working at it. Raises StorageError, BusyError when too many are waiting.
+        """
+        if self._queries >= self._queries_max:
+            raise BusyError("As many queries are waiting as may")
+        tag = uuid4().hex
+        settings = {**self._settings, **settings, "log_comment": tag}
+        job = self._threads.submit(self._query, sql, dict(parameters), settings, tag)
+        self._queries += 1
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            self._killer.submit(self._stop, tag)
+            raise
+        finally:
+            self._queries -= 1
+
+    async def recent_keys(self, *, seconds: int, limit: int) -> list[str]:
+        """EVENT_KEY of the last `limit` events received in the last `seconds`, oldest first.
+
+        Raises StorageError.
+        """
+        recent = f"FROM {EVENTS_TABLE} WHERE received_at >= now() - {{seconds:UInt32}}"
+        last = "ORDER BY received_at DESC LIMIT {limit:UInt64}"
+        rows = await self.query(
+            # PERF: the times alone first, for to sort the ids of all takes 200 MB more.
+            f"WITH (SELECT min(received_at) FROM (SELECT received_at {recent} {last})) AS first"
+            f" SELECT {EVENT_KEY} {recent} AND received_at >= first {last}",
+            {"seconds": seconds, "limit": limit},
+            max_result_rows=0,
+            max_rows_to_read=0,
+        )
+        return [key for (key,) in reversed(rows)]
+
+    def _query(
+        self, sql: str, parameters: dict[str, Any], settings: dict[str, Any], tag: str
+    ) -> Sequence[Sequence[Any]]:
+        if self._clock() < self._broken_until_s:
+            raise UnavailableError("Storage did not answer a moment ago")
+        self._running[tag] = None
+        try:
+            return self._ask(sql, parameters, settings, tag)
+        except StorageError as error:
+            gone = error.code is None and not isinstance(error, PausedError)
+            if gone and tag not in self._stopped:
+                self._broken_until_s = self._clock() + BREAK_S
+            raise
+        finally:
+            with self._guard:
+                del self._running[tag]
+                self._stopped.discard(tag)
+
+    def _ask(
+        self, sql: str, parameters: dict[str, Any], settings: dict[str, Any], tag: str
+    ) -> Sequence[Sequence[Any]]:
+        try:
+            client, connections = self._free.get_nowait()
+        except Empty:
+            client = self._connect()
+            connections = Connections(client)
+        self._running[tag] = connections
+        try:
+            if tag in self._stopped:
+                raise TransientError("Nobody waits for the answer any more")
+            with storage_errors():
+                rows = client.query(sql, parameters=parameters, settings=settings).result_rows
+        except Exception:
+            # What the embedded engine had of the answer would be a part of the next one.
+            client.close()
+            raise
+        with self._guard:  # a stop that comes later must not meet the next query of this client
+            self._running[tag] = None
+            if tag in self._stopped:
+                client.close()
+            else:
+                self._free.put((client, connections))
+        return rows
+
+    def _stop(self, tag: str) -> None:
+        with self._guard:
+            if tag not in self._running:  # it has ended, or was never begun
+                return
+            self._stopped.add(tag)
+            connections = self._running[tag]
+            if connections is None:
+                return
+            if connections.can_close:
+                connections.close()
+                return
+        self._kill(tag)
+
+    def _kill(self, tag: str) -> None:
+        """Of the embedded engine."""
+        try:
+            client = self._connect()
+            try:
+                with storage_errors():
+                    client.command(
+                        "KILL QUERY WHERE Settings['log_comment'] = {tag:String} ASYNC",
+                        parameters={"tag": tag},
+                    )
+            finally:
+                client.close()
+        except StorageError as error:  # nobody waits for this thread
+            log.warning("a query that nobody waits for could not be stopped", error=str(error))
+
+    def close(self) -> None:
+        """Stop the running queries, then close the clients."""
+        for tag in list(self._running):
+            self._killer.submit(self._stop, tag)
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._killer.shutdown(wait=True)
+        while not self._free.empty():
+            client, _ = self._free.get()
+            client.close()

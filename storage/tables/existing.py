@@ -1,0 +1,172 @@
+"""What a database has of our tables, on this server and on the others of its cluster."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clickhouse_connect.driver.client import Client
+
+from storage.errors import PausedError
+from storage.tables.cluster import Placement
+from storage.tables.expected import MIGRATIONS_TABLE, expected_tables
+from storage.tables.rekey import EARLIER_SORT_KEY, NEW, OLD, Rekeying
+from storage.tables.schema import EVENTS_TABLE
+from storage.tables.sharding import Sharding
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """missing: tables that some server lacks; missing_here: tables that the connected server lacks;
+    applied: versions of the steps that are done; columns: of the events table, none without it;
+    rekeying: what is left to do for an earlier version's table; sharding: of the events table, None
+    without it; slots: the sum of the weights of the cluster's shards; has_one_key: whether all
+    servers use the same sharding key."""
+
+    missing: frozenset[str]
+    missing_here: frozenset[str]
+    applied: frozenset[int]
+    columns: frozenset[str]
+    rekeying: Rekeying | None
+    sharding: Sharding | None
+    slots: int
+    has_one_key: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    engine: str
+    sorting_key: str
+    comment: str
+
+
+def look(client: Client, placement: Placement) -> Found:
+    """Raises PausedError when a table is not ours, what the driver raises."""
+    expected = expected_tables(placement)
+    [(database,)] = client.query("SELECT currentDatabase()").result_rows
+    names = {"database": database, "tables": [*expected, NEW, OLD]}
+    rows = client.query(
+        "SELECT name, engine, sorting_key, comment FROM system.tables"
+        " WHERE database = {database:String} AND name IN {tables:Array(String)}",
+        parameters=names,
+    ).result_rows
+    tables = {name: _Table(*columns) for name, *columns in rows}
+    _check_ours(tables, database, placement)
+    missing_here = frozenset(expected) - frozenset(tables)
+    applied: frozenset[int] = frozenset()
+    if MIGRATIONS_TABLE in tables:
+        rows = client.query(f"SELECT version FROM {MIGRATIONS_TABLE} FINAL").result_rows
+        applied = frozenset(version for (version,) in rows)
+    rows = client.query(
+        "SELECT name FROM system.columns"
+        " WHERE database = {database:String} AND table = {table:String}",
+        parameters={"database": database, "table": EVENTS_TABLE},
+    ).result_rows
+    columns = frozenset(name for (name,) in rows)
+    if not placement.cluster:
+        rekeying = _rekeying(tables)
+        return Found(missing_here, missing_here, applied, columns, rekeying, None, 1)
+    slots = _slots(client, placement)
+    shardings = _shardings(client, placement, names)
+    # A server that was away when a shard was added has fewer eras, a new one has no table.
+    sharding = max(shardings, key=lambda sharding: len(sharding.eras), default=None)
+    if sharding is not None:
+        if any(sharding.eras[: len(other.eras)] != other.eras for other in shardings):
+            raise PausedError(
+                f"The servers of cluster {placement.cluster} do not agree on which shard an event"
+                f" is: compare the comments of their tables {EVENTS_TABLE}"
+            )
+        if slots < sharding.slots:
+            raise PausedError(
+                f"Cluster {placement.cluster} has shards of weight {slots}, and had"
+                f" {sharding.slots}: put them back, for they have events"
+            )
+    missing = missing_here | _missing_elsewhere(client, placement, names)
+    has_one_key = len(set(shardings)) <= 1
+    return Found(missing, missing_here, applied, columns, None, sharding, slots, has_one_key)
+
+
+def _shardings(client: Client, placement: Placement, names: Mapping[str, object]) -> list[Sharding]:
+    """Of each server that answers and has the events table."""
+    rows = client.query(
+        f"SELECT comment FROM {placement.everywhere('system.tables')}"
+        " WHERE database = {database:String} AND name = {table:String}",
+        parameters={"database": names["database"], "table": EVENTS_TABLE},
+        settings={"skip_unavailable_shards": 1},
+    ).result_rows
+    try:
+        return [Sharding.parse(comment) for (comment,) in rows]
+    except ValueError as error:
+        raise PausedError(
+            f"A table {EVENTS_TABLE} on another server of cluster {placement.cluster} is not one of"
+            " Event Stream, and was left alone: name another database in clickhouse_url"
+        ) from error
+
+
+def _rekeying(tables: Mapping[str, _Table]) -> Rekeying | None:
+    events = tables.get(EVENTS_TABLE)
+    if events is not None and events.sorting_key == EARLIER_SORT_KEY:
+        return "copy"
+    if OLD not in tables:
+        return None
+    if events is None:
+        return "rename" if NEW in tables else "restore"
+    return "clean up"
+
+
+def _check_ours(tables: Mapping[str, _Table], database: str, placement: Placement) -> None:
+    for name, shape in expected_tables(placement).items():
+        table = tables.get(name)
+        if table is None:
+            continue
+        ours = table.engine.endswith(shape.engine)
+        if shape.sorting_key is not None:
+            keys = [shape.sorting_key]
+            if name == EVENTS_TABLE and not placement.cluster:
+                keys.append(EARLIER_SORT_KEY)
+            ours = ours and table.sorting_key in keys
+        if ours and name == EVENTS_TABLE and placement.cluster:
+            try:
+                Sharding.parse(table.comment)
+            except ValueError:
+                ours = False
+        if not ours:
+            sort = f", sorted by {table.sorting_key}" if table.sorting_key else ""
+            raise PausedError(
+                f"Table {name} of database {database} is not one of Event Stream"
+                f" {'on a cluster' if placement.cluster else 'on one server'}"
+                f" ({table.engine}{sort}), and was left alone: name another database in"
+                " clickhouse_url"
+            )
+
+
+def _slots(client: Client, placement: Placement) -> int:
+    [(slots,)] = client.query(
+        "SELECT sum(shard_weight) FROM system.clusters"
+        " WHERE cluster = {cluster:String} AND replica_num = 1",
+        parameters={"cluster": placement.cluster},
+    ).result_rows
+    if not slots:
+        raise PausedError(
+            f"ClickHouse knows no cluster {placement.cluster}: correct clickhouse_cluster, or"
+            " remote_servers in the configuration of the servers"
+        )
+    return int(slots)
+
+
+def _missing_elsewhere(
+    client: Client, placement: Placement, names: Mapping[str, object]
+) -> frozenset[str]:
+    # Of those servers that answer: one that is down must not keep the others from working.
+    rows = client.query(
+        f"SELECT database, name, count() FROM {placement.everywhere('system.tables')}"
+        " WHERE database = {database:String} AND name IN {tables:Array(String)}"
+        " OR database = 'system' AND name = 'one' GROUP BY database, name",
+        parameters=dict(names),
+        settings={"skip_unavailable_shards": 1},
+    ).result_rows
+    copies = {(database, name): count for database, name, count in rows}
+    answering = copies.get(("system", "one"), 0)
+    return frozenset(
+        name
+        for name in expected_tables(placement)
+        if copies.get((names["database"], name), 0) < answering
+    )

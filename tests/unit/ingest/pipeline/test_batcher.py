@@ -1,0 +1,177 @@
+"""Requests gathered: each has its own outcome, and the books know all of them."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import orjson
+import pytest
+
+from ingest.errors import BufferFullError, PayloadError, RejectedError, ShuttingDownError
+from ingest.parsing.parser import EVENT, LIST, Form, Group, Parser
+from ingest.pipeline.batcher import Gatherer
+from ingest.pipeline.ingestor import Receipt
+from tests.unit.ingest.pipeline.parts import Parts, events
+from tests.unit.ingest.test_ingestor import outcome
+
+
+def gatherer(parts: Parts, form: Form = EVENT, **limits: int) -> Gatherer:
+    parser = Parser(decompressed_bytes_max=1 << 20, events_max=1_000)
+    return Gatherer(
+        parse=partial(parser.parse_group, form),
+        ingestor=parts.ingestor,
+        durable=True,
+        **{"requests_max": 100, **limits},
+    )
+
+
+async def take(gathering: Gatherer, bodies: list[bytes]) -> list[Receipt | BaseException]:
+    return await asyncio.gather(*map(gathering.take, bodies), return_exceptions=True)
+
+
+def receipt(*ids: str, duplicates: int = 0) -> Receipt:
+    return Receipt(list(ids), duplicates, ())
+
+
+def texts(count: int) -> list[bytes]:
+    return [orjson.dumps(event) for event in events(count)]
+
+
+def test_events_at_the_same_time_become_one_record_batch() -> None:
+    parts = Parts()
+    replies = asyncio.run(take(gatherer(parts), texts(30)))
+    assert replies == [receipt(f"id-{number}") for number in range(30)]
+    assert parts.ring.fill().slots == 1
+    assert outcome(parts) == {"received": 30, "accepted": 30, "in_flight": 30}
+
+
+def test_what_comes_while_a_group_is_under_way_is_the_next_group() -> None:
+    parts = Parts()
+    groups: list[int] = []
+
+    async def main() -> None:
+        gathering, is_free = gatherer(parts), asyncio.Event()
+        parse = gathering._parse
+
+        async def parse_when_free(bodies: Sequence[bytes]) -> Group:
+            groups.append(len(bodies))
+            await is_free.wait()
+            return await parse(bodies)
+
+        gathering._parse = parse_when_free
+        replies = [gathering.take(body) for body in texts(3)]
+        await asyncio.sleep(0.01)
+        for body in [orjson.dumps(e | {"id": f"more-{n}"}) for n, e in enumerate(events(4))]:
+            replies.append(gathering.take(body))
+            await asyncio.sleep(0.01)
+        assert groups == [3]
+        is_free.set()
+        await asyncio.gather(*replies)
+
+    asyncio.run(main())
+    assert groups == [3, 4]
+
+
+def test_so_many_requests_are_not_gathered_longer() -> None:
+    parts = Parts()
+    replies = asyncio.run(take(gatherer(parts, requests_max=10), texts(20)))
+    assert len(replies) == 20
+    assert parts.ring.fill().slots == 2
+
+
+def test_bad_bodies_keep_nothing_from_the_good_ones_beside_them() -> None:
+    parts = Parts()
+    first, second, *_ = texts(2)
+    bodies = [b"{", first, b'{"name":"e"}', second, first]
+    cut, one, unnamed, two, again = asyncio.run(take(gatherer(parts), bodies))
+    assert isinstance(cut, PayloadError)
+    assert isinstance(unnamed, RejectedError)
+    assert (unnamed.errors[0].index, unnamed.errors[0].field) == (0, "channel_type")
+    assert (one, two, again) == (receipt("id-0"), receipt("id-1"), receipt("id-0", duplicates=1))
+    books = {"received": 4, "accepted": 2, "in_flight": 2, "rejected": 1, "duplicate": 1}
+    assert outcome(parts) == books
+
+
+def test_a_full_buffer_refuses_all_and_takes_them_later() -> None:
+    parts = Parts(rows_max=10)
+
+    async def main() -> None:
+        gathering = gatherer(parts)
+        await take(gathering, [orjson.dumps(e) for e in events(10, user_id="first")])
+        more = [orjson.dumps(e | {"id": f"more-{n}"}) for n, e in enumerate(events(5))]
+        refused = await take(gathering, more)
+        assert all(isinstance(reply, BufferFullError) for reply in refused)
+        slots, _ = parts.ring.take(rows=1, bytes=1, age_s=0)
+        parts.ring.release(slots)
+        assert await take(gathering, more) == [receipt(f"more-{n}") for n in range(5)]
+
+    asyncio.run(main())
+
+
+def test_after_a_close_nothing_is_taken() -> None:
+    parts = Parts()
+
+    async def main() -> None:
+        gathering = gatherer(parts)
+        waiting = gathering.take(texts(1)[0])
+        parts.ingestor.close()
+        with pytest.raises(ShuttingDownError):
+            await waiting
+
+    asyncio.run(main())
+    assert outcome(parts) == {}
+
+
+def lists(sizes: list[int], **fields: str) -> list[bytes]:
+    """Bodies with so many events each, all of them different."""
+    made = iter(events(sum(sizes), **fields))
+    return [orjson.dumps({"events": [next(made) for _ in range(size)]}) for size in sizes]
+
+
+def receipts(sizes: list[int]) -> list[Receipt]:
+    ids = iter(f"id-{number}" for number in range(sum(sizes)))
+    return [receipt(*(next(ids) for _ in range(size))) for size in sizes]
+
+
+# With the longer text they are parsed together, as columns, with the shorter one by one.
+@pytest.mark.parametrize("text", ["short", "long" * 1_000])
+def test_batches_at_the_same_time_become_one_record_batch(text: str) -> None:
+    parts, sizes = Parts(), [3, 1, 0, 40, 2]
+    replies = asyncio.run(take(gatherer(parts, LIST), lists(sizes, user_id=text)))
+    assert replies == receipts(sizes)
+    assert parts.ring.fill().slots == 1
+    assert outcome(parts) == {"received": 46, "accepted": 46, "in_flight": 46}
+
+
+@pytest.mark.parametrize("text", ["short", "long" * 1_000])
+def test_each_batch_hears_of_its_own_duplicates_and_errors(text: str) -> None:
+    parts = Parts()
+    first, second, third = lists([20, 30, 40], user_id=text)
+    bodies = [first, b"[{}, {}]", second, b"{", third, second]
+
+    async def main() -> None:
+        gathering = gatherer(parts, LIST)
+        assert await take(gathering, [third]) == receipts([20, 30, 40])[2:]
+        one, invalid, two, cut, known, again = await take(gathering, bodies)
+        assert [one, two] == receipts([20, 30])
+        assert known == receipt(*(f"id-{n}" for n in range(50, 90)), duplicates=40)
+        assert again == receipt(*(f"id-{n}" for n in range(20, 50)), duplicates=30)
+        assert isinstance(invalid, RejectedError)
+        assert [error.index for error in invalid.errors] == [0, 1]
+        assert isinstance(cut, PayloadError)
+        # The same without the two that are refused, which are not plainly valid.
+        again, known = await take(gathering, [second, third])
+        assert (again.duplicates, known.duplicates) == (30, 40)
+
+    asyncio.run(main())
+    books = outcome(parts)
+    assert books["received"] == 40 + 20 + 2 + 30 + 40 + 30 + 70
+    assert (books["accepted"], books["rejected"], books["duplicate"]) == (90, 2, 140)
+
+
+def test_so_many_bytes_are_not_gathered_longer() -> None:
+    parts, sizes = Parts(), [10] * 20
+    bodies = lists(sizes)
+    gathering = gatherer(parts, LIST, bytes_max=sum(map(len, bodies[:10])))
+    assert asyncio.run(take(gathering, bodies)) == receipts(sizes)
+    assert parts.ring.fill().slots == 2

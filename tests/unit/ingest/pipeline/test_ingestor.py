@@ -1,0 +1,171 @@
+"""From valid events to the buffer: gathering, shared fates, full buffers, the books."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+import pytest
+
+from ingest.errors import BufferFullError, RejectedError, ShuttingDownError
+from ingest.parsing.arrow_parser import parse_lists
+from ingest.parsing.strict_json import Decoded
+from ingest.parsing.validation import Batch, validate
+from ingest.pipeline.ingestor import Receipt
+from tests.unit.ingest.pipeline.parts import Parts, events
+
+
+def batch(raw: Sequence[Any]) -> Batch:
+    return validate(Decoded(list(raw), False))
+
+
+async def send(parts: Parts, raw: Sequence[Any], **options: Any) -> Receipt:
+    return await parts.ingestor.ingest(
+        batch(raw), **{"idempotency_key": None, "partial": False, "ack": "durable", **options}
+    )
+
+
+def outcome(parts: Parts) -> dict[str, int]:
+    books = asdict(parts.ledger.read())
+    outcomes = ("stored", "duplicate", "rejected", "refused", "in_flight")
+    assert books["received"] == sum(books[name] for name in outcomes)
+    return {name: count for name, count in books.items() if count}
+
+
+def test_requests_at_the_same_time_become_one_record_batch() -> None:
+    parts = Parts()
+
+    async def main() -> None:
+        receipts = await asyncio.gather(*(send(parts, [e]) for e in events(30)))
+        assert [receipt.ids for receipt in receipts] == [[f"id-{i}"] for i in range(30)]
+
+    asyncio.run(main())
+    assert parts.ring.fill().slots == 1
+    assert parts.ring.fill().rows == 30
+
+
+def test_a_commit_is_closed_once_it_has_its_rows() -> None:
+    parts = Parts(commit_rows=10)
+
+    async def main() -> None:
+        await asyncio.gather(*(send(parts, [e]) for e in events(20)))
+
+    asyncio.run(main())
+    assert parts.ring.fill().slots == 2
+
+
+def test_columns_are_a_record_batch_of_their_own_without_their_duplicates() -> None:
+    parts = Parts()
+
+    async def main() -> None:
+        await send(parts, events(5)[3:])
+        counted = parse_lists([_body(events(5))])
+        assert counted is not None
+        receipt = await parts.ingestor.ingest(
+            counted[0], idempotency_key=None, partial=False, ack="durable"
+        )
+        assert receipt.ids == [f"id-{i}" for i in range(5)]
+        assert receipt.duplicates == 2
+
+    asyncio.run(main())
+    slots, _ = _take_all(parts)
+    assert [slot.batch.column("id").to_pylist() for slot in slots] == [
+        ["id-3", "id-4"],
+        ["id-0", "id-1", "id-2"],
+    ]
+
+
+def _body(raw: Sequence[Any]) -> bytes:
+    return orjson.dumps({"events": raw})
+
+
+def _take_all(parts: Parts) -> tuple[Sequence[Any], str]:
+    parts.ring.close()
+    return parts.ring.take(rows=10**6, bytes=1 << 30, age_s=0)
+
+
+def test_a_duplicate_is_answered_with_the_same_id_and_not_buffered_again() -> None:
+    parts = Parts()
+
+    async def main() -> None:
+        await send(parts, events(3))
+        receipt = await send(parts, events(3))
+        assert (receipt.ids, receipt.duplicates) == (["id-0", "id-1", "id-2"], 3)
+
+    asyncio.run(main())
+    assert parts.ring.fill().rows == 3
+    assert outcome(parts) == {"received": 6, "accepted": 3, "duplicate": 3, "in_flight": 3}
+
+
+def test_a_duplicate_of_what_is_on_its_way_waits_for_its_fate() -> None:
+    parts = Parts(rows_max=1)
+
+    async def main() -> None:
+        await send(parts, events(1, id="first"))
+        both = await asyncio.gather(
+            send(parts, events(2)), send(parts, events(2)), return_exceptions=True
+        )
+        assert [type(result) for result in both] == [BufferFullError, BufferFullError]
+
+    asyncio.run(main())
+    assert outcome(parts) == {"received": 5, "accepted": 1, "refused": 4, "in_flight": 1}
+
+
+def test_what_a_full_buffer_refused_is_no_duplicate_later() -> None:
+    parts = Parts(rows_max=3)
+
+    async def main() -> None:
+        await send(parts, [{**e, "id": "x" + e["id"]} for e in events(3)])
+        with pytest.raises(BufferFullError) as refused:
+            await send(parts, events(2))
+        assert refused.value.retry_after_s == 7
+        slots, _ = parts.ring.take(rows=1, bytes=1, age_s=0)
+        parts.ring.release(slots)
+        assert (await send(parts, events(2))).duplicates == 0
+
+    asyncio.run(main())
+
+
+def test_one_waiter_that_goes_away_takes_no_other_with_it() -> None:
+    parts = Parts()
+
+    async def main() -> None:
+        gone = asyncio.ensure_future(send(parts, events(1)))
+        stays = asyncio.ensure_future(send(parts, events(1)))
+        await asyncio.sleep(0)
+        gone.cancel()
+        assert (await stays).ids == ["id-0"]
+
+    asyncio.run(main())
+
+
+def test_invalid_events_reject_the_request_or_only_themselves() -> None:
+    parts = Parts()
+    mixed = [*events(2), {"name": ""}]
+
+    async def main() -> None:
+        with pytest.raises(RejectedError):
+            await send(parts, mixed)
+        assert outcome(parts) == {"received": 3, "rejected": 3}
+        receipt = await send(parts, mixed, partial=True)
+        assert receipt.ids == ["id-0", "id-1", None]
+        assert [error.index for error in receipt.rejected] == [2]
+
+    asyncio.run(main())
+    assert outcome(parts) == {"received": 6, "accepted": 2, "rejected": 4, "in_flight": 2}
+
+
+def test_nothing_is_taken_once_closed_and_what_was_taken_is_buffered() -> None:
+    parts = Parts()
+
+    async def main() -> None:
+        taken = asyncio.ensure_future(send(parts, events(1)))
+        await asyncio.sleep(0)
+        parts.ingestor.close()
+        assert (await taken).ids == ["id-0"]
+        with pytest.raises(ShuttingDownError):
+            await send(parts, events(1, id="late"))
+
+    asyncio.run(main())
+    assert parts.ring.fill().rows == 1

@@ -1,0 +1,137 @@
+"""The journal: what is acknowledged is on disk, or was promised no more than memory."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.errors import BufferFullError, NotDurableError, NotStoredError
+from ingest.event.arrow import RECORD_SCHEMA
+from ingest.parsing.strict_json import Decoded
+from ingest.parsing.validation import validate
+from tests.fakes.fake_disk import FakeDisk, WalOnFakeDisk
+from tests.unit.ingest.pipeline.parts import Parts, events
+
+
+@pytest.fixture
+def disk() -> FakeDisk:
+    return FakeDisk()
+
+
+@pytest.fixture
+def parts(tmp_path: Path, disk: FakeDisk) -> Iterator[Parts]:
+    wal = WalOnFakeDisk(
+        tmp_path, disk, schema=RECORD_SCHEMA, segment_bytes=10**6, bytes_max=60_000, retain_s=0
+    )
+    wal.recover()
+    yield Parts(wal=wal, rows_max=50)
+    wal.close()
+
+
+async def send(parts: Parts, count: int, *, ack: Any = "durable", prefix: str = "") -> None:
+    raw = [{**event, "id": prefix + event["id"]} for event in events(count)]
+    batch = validate(Decoded(raw, False))
+    await parts.ingestor.ingest(batch, idempotency_key=None, partial=False, ack=ack)
+
+
+def logged(parts: Parts) -> int:
+    assert parts.wal is not None
+    reopened = list(parts.wal.directory.glob("*.wal"))
+    return sum(path.stat().st_size for path in reopened)
+
+
+def test_a_durable_acknowledgement_comes_after_the_sync(parts: Parts) -> None:
+    async def main() -> None:
+        before = logged(parts)
+        await send(parts, 10)
+        assert logged(parts) > before
+        assert parts.ring.fill().rows == 10
+        await parts.journal.settled()
+
+    asyncio.run(main())
+
+
+def test_what_comes_while_the_log_is_written_is_one_record_batch(
+    parts: Parts, disk: FakeDisk
+) -> None:
+    async def main() -> None:
+        disk.free.clear()
+        sends = []
+        for number in range(6):
+            sends.append(asyncio.create_task(send(parts, 2, prefix=f"{number}-")))
+            await asyncio.sleep(0.01)
+        disk.free.set()
+        await asyncio.gather(*sends)
+
+    asyncio.run(main())
+    slots, _ = parts.ring.take(rows=10**6, bytes=1 << 30, age_s=0)
+    assert [slot.rows for slot in slots] == [2, 10]
+
+
+def test_a_disk_that_fails_refuses_what_wants_to_be_durable_and_recovers(
+    parts: Parts, disk: FakeDisk
+) -> None:
+    async def main() -> None:
+        disk.sync_fails = True
+        with pytest.raises(NotDurableError):
+            await send(parts, 3)
+        assert not parts.journal.healthy
+        assert parts.ring.fill().rows == 0
+        disk.sync_fails = False
+        await send(parts, 3)  # no duplicate of what was refused
+        assert parts.journal.healthy
+        assert parts.ring.fill().rows == 3
+
+    asyncio.run(main())
+    books = parts.ledger.read()
+    assert (books.received, books.refused, books.in_flight) == (6, 3, 3)
+
+
+def test_what_was_promised_memory_alone_is_kept_when_the_disk_fails(
+    parts: Parts, disk: FakeDisk
+) -> None:
+    async def main() -> None:
+        disk.sync_fails = True
+        await send(parts, 3, ack="buffered")
+        with pytest.raises(NotDurableError):
+            await send(parts, 3)  # a duplicate, but its sender wants more than was kept
+        await parts.journal.settled()
+        assert parts.ring.fill().rows == 3
+        await send(parts, 3, ack="buffered")
+        assert parts.ring.fill().rows == 3
+
+    asyncio.run(main())
+
+
+def test_what_has_no_room_in_memory_is_spilled_and_what_has_none_in_the_log_is_refused(
+    parts: Parts,
+) -> None:
+    async def main() -> None:
+        for number in range(100):
+            try:
+                await send(parts, 20, prefix=f"{number}-")
+            except BufferFullError:
+                assert number > 3
+                return
+        raise AssertionError("never full")
+
+    asyncio.run(main())
+    slots, _ = parts.ring.take(rows=10**6, bytes=1 << 30, age_s=0)
+    assert [slot.batch is None for slot in slots][:1] == [False]
+    assert [slot.batch is None for slot in slots][-1:] == [True]
+    assert parts.wal is not None
+    spilled = slots[-1]
+    assert spilled.location is not None
+    assert parts.wal.read(spilled.location).num_rows == spilled.rows
+
+
+def test_stored_waits_for_storage_and_says_when_that_takes_too_long(parts: Parts) -> None:
+    async def main() -> None:
+        with pytest.raises(NotStoredError):
+            await send(parts, 1, ack="stored")
+        parts.stored.set()
+        await send(parts, 1, ack="stored")
+
+    asyncio.run(main())

@@ -1,0 +1,89 @@
+"""Recovery: what a gone worker's log holds is taken over whole, or left for another time."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ingest.config.sections import WalSettings
+from ingest.event.arrow import RECORD_SCHEMA
+from ingest.worker.recovery import Adopter
+from storage.wal.wal import Wal
+from tests.fakes.fake_disk import FakeDisk, WalOnFakeDisk
+from tests.unit.ingest.pipeline.parts import Parts
+
+BATCHES, BATCH_ROWS = 20, 10
+
+
+@pytest.fixture
+def disk() -> FakeDisk:
+    return FakeDisk()
+
+
+@pytest.fixture
+def parts(tmp_path: Path, disk: FakeDisk) -> Iterator[Parts]:
+    """A worker whose log takes a part of what the gone worker's has."""
+    orphan = Wal(
+        tmp_path / "2", schema=RECORD_SCHEMA, segment_bytes=10**6, bytes_max=10**6, retain_s=0
+    )
+    orphan.recover()
+    orphan.append([batch(number) for number in range(BATCHES)])
+    orphan.close()
+    wal = WalOnFakeDisk(
+        tmp_path / "1",
+        disk,
+        schema=RECORD_SCHEMA,
+        segment_bytes=10**6,
+        bytes_max=5 * batch(0).nbytes,
+        retain_s=0,
+    )
+    wal.recover()
+    yield Parts(wal=wal)
+    wal.close()
+
+
+def batch(number: int) -> pa.RecordBatch:
+    rows = [
+        {
+            "id": f"{number}-{row}",
+            "event_time": 1,
+            "key_time": 1,
+            "received_at": 1,
+            "event": {"name": "e", "channel_type": "web"},
+        }
+        for row in range(BATCH_ROWS)
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=RECORD_SCHEMA)
+
+
+def adopt(parts: Parts) -> int:
+    async def main() -> int:
+        assert parts.wal is not None
+        adopter = Adopter(
+            parts.wal.directory.parent,
+            settings=WalSettings(),
+            own=parts.wal,
+            journal=parts.journal,
+            dedup=parts.dedup,
+            ledger=parts.ledger,
+        )
+        return await adopter.adopt()
+
+    return asyncio.run(main())
+
+
+def test_what_was_adopted_before_there_was_no_room_is_accepted(parts: Parts) -> None:
+    assert adopt(parts) == 0  # of a whole group
+    books = parts.ledger.read()
+    assert 0 < books.accepted < BATCHES * BATCH_ROWS
+    assert books.accepted == books.received == parts.ring.fill().rows
+
+
+def test_what_a_failing_disk_does_not_take_is_out_of_flight(parts: Parts, disk: FakeDisk) -> None:
+    disk.sync_fails = True
+    assert adopt(parts) == 0
+    books = parts.ledger.read()
+    assert books.received == books.refused > 0
+    assert books.in_flight == 0
