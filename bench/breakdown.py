@@ -6,7 +6,6 @@ CPU time of the whole process divided by the events, the median of several round
 takes beyond their sum (`bench.throughput` prints that) is HTTP, the event loop and merges.
 """
 
-import gc
 import statistics
 import tempfile
 import time
@@ -23,13 +22,13 @@ from bench.harness.machine import describe
 from bench.throughput import START
 from ingest.event.arrow import RECORD_SCHEMA, TABLE_SCHEMA, to_columns
 from ingest.event.text import to_structs
-from ingest.memory import keep_little
 from ingest.parsing import arrow_parser as columnar
 from ingest.parsing.parser import EVENT, parse_each
 from ingest.parsing.validation import Batch
 from ingest.pipeline.committer import Commit
 from ingest.pipeline.dedup import DedupWindow
 from ingest.pipeline.identity import Identities, identify
+from ingest.process import calm_garbage_collector, return_freed_memory
 from storage.clickhouse.client import connect, embedded_dsn, prepare_embedded
 from storage.clickhouse.writer import Writer
 from storage.tables.migrations import migrate
@@ -45,9 +44,8 @@ Rows = dict[str, list[float]]
 
 def main() -> None:
     """Measure, and print the table."""
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 50)  # as the service has it
-    keep_little()
+    calm_garbage_collector()
+    return_freed_memory()
     pool = EventPool(FLUSH_EVENTS, start=START, days=31)
     batches: Rows = {}
     singles: Rows = {}

@@ -35,7 +35,7 @@ BATCH = 1_000
 DAYS = 31
 SENDERS = 8
 MONTH = {"from": "2024-01-01", "to": "2024-01-31"}
-QUESTIONS: dict[str, tuple[str, dict[str, str], int]] = {
+ENDPOINTS: dict[str, tuple[str, dict[str, str], int]] = {
     # label: path, parameters, the most that the median may take in ms
     "one day, hourly": (
         "metrics",
@@ -83,12 +83,12 @@ def main(
         with running_service(where, environment=environment) as service:
             _build(service, events)
             _wait_until_quiet(service)
-            alone = _measure(service, list(QUESTIONS), times)
+            alone = _measure(service, list(ENDPOINTS), times)
             with _posting(service, rate):
-                busy = _measure(service, [n for n, (_, _, ms) in QUESTIONS.items() if ms], times)
+                busy = _measure(service, [n for n, (_, _, ms) in ENDPOINTS.items() if ms], times)
     print(f"{'median of ' + str(times):34} {'alone ms':>10} {'posting ms':>10} {'ratio':>6}")
     slow = []
-    for label, (_, _, bound_ms) in QUESTIONS.items():
+    for label, (_, _, bound_ms) in ENDPOINTS.items():
         print(f"{label:34} {alone[label]:10.1f}", end="")
         if bound_ms:
             ratio = busy[label] / alone[label]
@@ -161,7 +161,7 @@ def _measure(service: Service, labels: list[str], times: int) -> dict[str, float
     taken: dict[str, list[float]] = {label: [] for label in labels}
     for _ in range(times + 1):
         for label in labels:
-            path, parameters, _ = QUESTIONS[label]
+            path, parameters, _ = ENDPOINTS[label]
             started_s = time.perf_counter()
             _ask(service, path, parameters)
             taken[label].append((time.perf_counter() - started_s) * 1000)

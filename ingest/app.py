@@ -16,22 +16,21 @@ from ingest.config.settings import Settings
 from ingest.event.arrow import TABLE_SCHEMA
 from ingest.event.from_row import restore
 from ingest.http import errors as http_errors
-from ingest.http.asgi import HeadAsGet, LastResort
-from ingest.http.body import AsgiApp, BodyErrors, BodyGuard
-from ingest.http.disconnect import CancelOnDisconnect
-from ingest.http.fast_path import DirectEvents, Plain
+from ingest.http.asgi import AsgiApp, CancelOnDisconnect, HeadAsGet, LastResort
+from ingest.http.body import DeferredErrors, RequestBodyMiddleware
+from ingest.http.fast_path import FastPath, Plain
 from ingest.http.openapi import openapi_document
-from ingest.http.resources import Acks, BatchResource, EventResource
+from ingest.http.resources import AckPolicy, BatchResource, EventResource
 from ingest.http.routes import Joined, build_routes
 from ingest.http.swagger import STATIC_DIR, STATIC_PATH, docs_routes
 from ingest.ledger import Ledger
 from ingest.monitoring.health import LiveResource, ReadyResource
-from ingest.monitoring.instruments import BooksCollector, RequestInstruments
+from ingest.monitoring.instruments import EventCountsCollector, RequestInstruments
 from ingest.monitoring.ledger_report import LedgerResource
 from ingest.monitoring.prometheus import ScrapeResource
-from ingest.monitoring.saturation import FillHeader
+from ingest.monitoring.saturation import SaturationHeader
 from ingest.parsing.parser import EVENT, JSON_TYPES, LINES, LIST, NDJSON_TYPES, Parser
-from ingest.pipeline.batcher import Gatherer
+from ingest.pipeline.batcher import RequestBatcher
 from ingest.wiring.pipeline import Pipeline, build_pipeline, open_reading_client
 from ingest.worker.freshness import LocalFreshness, ServiceFreshness
 from ingest.worker.lifespan import Lifespan
@@ -41,13 +40,13 @@ from ingest.worker.storage_watch import StorageWatch
 from metrics_api import errors as query_errors
 from metrics_api.instruments import QueryInstruments
 from metrics_api.openapi import metrics_paths, recent_operation
-from metrics_api.routes import question_resources
+from metrics_api.routes import query_resources
 from metrics_api.serving.cache import Cache, MemoryCache
-from metrics_api.serving.resources import QueryParts
-from metrics_api.serving.single_flight import Answers
+from metrics_api.serving.resources import QueryContext
+from metrics_api.serving.single_flight import SingleFlightCache
 from storage.clickhouse.client import embedded_dsn
 from storage.clickhouse.reader import Reader
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 
 
 def create_app(
@@ -69,7 +68,7 @@ def create_app(
     limits = settings.limits
     pipeline = build_pipeline(settings, registry=registry, ledger=ledger, clock=clock)
     registry.register(
-        BooksCollector(
+        EventCountsCollector(
             ledger=ledger,
             ring=pipeline.ring,
             wal=pipeline.wal,
@@ -87,7 +86,7 @@ def create_app(
     )
     local = LocalFreshness(
         committer=pipeline.committer,
-        journal=pipeline.journal,
+        wal_writer=pipeline.wal_writer,
         ring=pipeline.ring,
         flusher=pipeline.flusher,
         clock=clock,
@@ -109,7 +108,7 @@ def create_app(
 
     freshness = ServiceFreshness(local=local, peers=peers)
     query_parts = _query_parts(settings, registry, reader, freshness, clock)
-    questions = question_resources(query_parts, schema=TABLE_SCHEMA, restore=restore)
+    questions = query_resources(query_parts, schema=TABLE_SCHEMA, restore=restore)
 
     async def mend() -> int:
         if pipeline.wal is None:
@@ -121,19 +120,19 @@ def create_app(
         flusher=pipeline.flusher,
         dedup=pipeline.dedup,
         mend=mend,
-        placement=Placement(settings.clickhouse_cluster),
+        layout=ClusterLayout(settings.clickhouse_cluster),
         recent_s=settings.dedup.warm_seconds,
         ids_max=settings.dedup.ids,
     )
     lifespan = Lifespan(
         ingestor=pipeline.ingestor,
-        journal=pipeline.journal,
+        wal_writer=pipeline.wal_writer,
         flusher=pipeline.flusher,
         reader=reader,
         peers=peers,
         adopter=pipeline.adopter,
         watch=watch,
-        close_cache=query_parts.answers.close,
+        close_cache=query_parts.responses.close,
         shutdown_s=settings.shutdown_seconds,
         undrained=undrained,
     )
@@ -145,9 +144,9 @@ def create_app(
     parser = Parser(
         decompressed_bytes_max=limits.decompressed_bytes, events_max=limits.events_per_request
     )
-    acks = Acks(default=settings.ack.level, durable=pipeline.journal.durable)
+    acks = AckPolicy(default=settings.ack.level, durable=pipeline.wal_writer.durable)
     gatherers = {
-        form: Gatherer(
+        form: RequestBatcher(
             parse=partial(parser.parse_group, form),
             ingestor=pipeline.ingestor,
             durable=acks.default != "buffered",
@@ -159,11 +158,11 @@ def create_app(
     batches = BatchResource(parser, pipeline.ingestor, acks, count, gatherers)
     checks: dict[str, Callable[[], str]] = {
         "storage": lambda: pipeline.flusher.state,
-        "log": lambda: "ok" if pipeline.journal.healthy else "failed",
+        "log": lambda: "ok" if pipeline.wal_writer.healthy else "failed",
         "accepting": lambda: "ok" if lifespan.open else "failed",
     }
     request_instruments = RequestInstruments(registry)
-    fill = FillHeader(_limits_in_use(settings, pipeline), clock.monotonic_s)
+    fill = SaturationHeader(_limits_in_use(settings, pipeline), clock.monotonic_s)
     app = build_routes(
         routes={
             "/events": Joined(
@@ -180,30 +179,30 @@ def create_app(
         },
         static={STATIC_PATH: STATIC_DIR},
         statuses={**http_errors.STATUSES, **query_errors.STATUSES},
-        middleware=[request_instruments, *access.middleware, BodyErrors(), fill, lifespan],
+        middleware=[request_instruments, *access.middleware, DeferredErrors(), fill, lifespan],
     )
     served: AsgiApp = CancelOnDisconnect(app)
     if acks.default != "stored":  # what is gathered waits for the log, not for the table
-        served = DirectEvents(
+        served = FastPath(
             served,
             plain={
                 "/events": Plain(JSON_TYPES, events.answer),
                 "/events/batch": Plain((*JSON_TYPES, *NDJSON_TYPES), batches.answer),
             },
             ack=acks.default,
-            is_welcome=access.is_welcome,
+            allows_fast_path=access.allows_fast_path,
             headers=SECURITY_HEADERS,
             fill=fill.header,
             observe=request_instruments.observe,
         )
-    guarded = BodyGuard(
+    guarded = RequestBodyMiddleware(
         HeadAsGet(served),
         url_bytes_max=limits.url_bytes,
         head_bytes_max=limits.head_bytes,
         bytes_max=limits.body_bytes,
         held_bytes_max=limits.held_bytes,
         timeout_s=limits.body_seconds,
-        may_send=access.may_send,
+        allows_body=access.allows_body,
     )
     return LastResort(guarded, request_instruments.observe)
 
@@ -214,7 +213,7 @@ def _query_parts(
     reader: Reader,
     freshness: ServiceFreshness,
     clock: Clock,
-) -> QueryParts:
+) -> QueryContext:
     instruments = QueryInstruments(registry)
     cache: Cache = MemoryCache(bytes_max=settings.cache.bytes)
     if settings.redis_url is not None:
@@ -227,9 +226,9 @@ def _query_parts(
             namespace=sha256(dsn.encode()).hexdigest()[:16],
             on_state=instruments.cache_is_up,
         )
-    return QueryParts(
+    return QueryContext(
         reader=reader,
-        answers=Answers(cache, instruments),
+        responses=SingleFlightCache(cache, instruments),
         freshness=freshness,
         instruments=instruments,
         now_us=clock.now_us,
@@ -243,7 +242,7 @@ def _limits_in_use(
     settings: Settings, pipeline: Pipeline
 ) -> dict[str, tuple[Callable[[], int], int]]:
     """What is used of what, in bytes."""
-    parts = {"buffer": (lambda: pipeline.ring.fill().bytes, settings.buffer.bytes)}
+    parts = {"buffer": (lambda: pipeline.ring.usage().bytes, settings.buffer.bytes)}
     if pipeline.wal is not None:
-        parts["log"] = (pipeline.wal.segments.unstored_bytes, settings.wal.bytes)
+        parts["log"] = (pipeline.wal.unstored_bytes, settings.wal.bytes)
     return parts

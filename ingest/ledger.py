@@ -14,7 +14,7 @@ Outcome = Literal["stored", "duplicate", "rejected", "refused", "dead_lettered",
 
 
 @dataclass(slots=True)
-class Books:
+class EventCounts:
     """Events since the start of this process, those received being what came in or was found in the
     log. accepted: acknowledged, duplicates not included; lost: by a disk, after they were on it."""
 
@@ -34,7 +34,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._books = Books()
+        self._books = EventCounts()
 
     def receive(self, events: int) -> None:
         """`events` came in and are in flight from now on."""
@@ -53,7 +53,7 @@ class Ledger:
             self._books.in_flight -= events
             setattr(self._books, outcome, getattr(self._books, outcome) + events)
 
-    def read(self) -> Books:
+    def read(self) -> EventCounts:
         """A consistent copy."""
         with self._lock:
             return replace(self._books)

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from metrics_api.endpoints.catalog import plan_names, plan_properties
-from metrics_api.endpoints.endpoint import Question
-from metrics_api.endpoints.events import Restore, recent_question
+from metrics_api.endpoints.endpoint import Endpoint
+from metrics_api.endpoints.events import Restore, events_endpoint
 from metrics_api.endpoints.funnel import plan_funnel
 from metrics_api.endpoints.metrics import plan_metrics, plan_top
 from metrics_api.endpoints.retention import plan_retention
-from metrics_api.serving.resources import QueryParts, QuestionResource
+from metrics_api.serving.resources import QueryContext, QueryResource
 
-QUESTIONS: Mapping[str, Question] = {
+ENDPOINTS: Mapping[str, Endpoint] = {
     "metrics": plan_metrics,
     "top": plan_top,
     "funnel": plan_funnel,
@@ -22,13 +22,13 @@ QUESTIONS: Mapping[str, Question] = {
 }
 
 
-def question_resources(
-    parts: QueryParts, *, schema: pa.Schema, restore: Restore
-) -> dict[str, QuestionResource]:
+def query_resources(
+    context: QueryContext, *, schema: pa.Schema, restore: Restore
+) -> dict[str, QueryResource]:
     """schema, restore: of the events table, for the events themselves."""
     resources = {
-        f"/events/{name}": QuestionResource(name, question, parts)
-        for name, question in QUESTIONS.items()
+        f"/events/{name}": QueryResource(name, endpoint, context)
+        for name, endpoint in ENDPOINTS.items()
     }
-    recent = QuestionResource("events", recent_question(schema, restore), parts)
+    recent = QueryResource("events", events_endpoint(schema, restore), context)
     return {"/events": recent, **resources}

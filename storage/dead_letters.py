@@ -4,7 +4,6 @@ One Arrow IPC file for each refusal, synced before the log forgets the rows. Nev
 itself: `event-stream dead-letters` lists, shows, replays and discards them.
 """
 
-import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from storage.errors import PausedError, StorageError
-from storage.wal.checkpoint import sync_directory
+from storage.files import replacing
 
 SUFFIX = ".arrow"
 
@@ -61,14 +60,11 @@ class DeadLetters:
             {"reason": str(error), "code": str(error.code or ""), "at": at.isoformat()}
         )
         name = f"{at:%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}"
-        temporary = self._directory / f"{name}.new"
-        with temporary.open("wb") as file:
-            with pa.ipc.new_file(file, schema) as writer:
-                writer.write_table(rows.cast(schema))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._directory / f"{name}{SUFFIX}")
-        sync_directory(self._directory)
+        with (
+            replacing(self._directory / f"{name}{SUFFIX}") as file,
+            pa.ipc.new_file(file, schema) as writer,
+        ):
+            writer.write_table(rows.cast(schema))
 
     def __iter__(self) -> Iterator[DeadLetter]:
         """Oldest first."""

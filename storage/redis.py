@@ -25,7 +25,7 @@ REDIS_ERRORS = (RedisError, OSError, TimeoutError)
 log = structlog.get_logger()
 
 
-class RedisState:
+class RedisBreaker:
     """Whether Redis answers, as one user of it sees it."""
 
     def __init__(

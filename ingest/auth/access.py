@@ -6,7 +6,7 @@ from typing import Any
 from falcon.asgi import Request, Response
 
 from ingest.auth.authentication import Authentication, recognize
-from ingest.auth.keys import Key, KeyRing, Scope, keys_path
+from ingest.auth.keys import Key, KeyRing, Scope
 from ingest.auth.rate_limits import RateLimits, RequestLimits
 from ingest.config.settings import Settings
 from ingest.http.swagger import DOCUMENT_PATH, PREFIX
@@ -61,11 +61,11 @@ class Access:
     limits: RateLimits
     middleware: list[Any]
 
-    def may_send(self, scope: dict[str, Any]) -> bool:
+    def allows_body(self, scope: dict[str, Any]) -> bool:
         """Whether the body of the request of this ASGI scope is worth reading."""
         return not self.keys.required or recognize(self.keys, scope) is not None
 
-    def is_welcome(self, key: Key | None) -> bool:
+    def allows_fast_path(self, key: Key | None) -> bool:
         """Whether events are taken from who has this key, from anywhere and without a limit."""
         if self.keys.required and (key is None or "ingest" not in key.scopes or key.origins):
             return False
@@ -74,7 +74,7 @@ class Access:
 
 def build_access(settings: Settings) -> Access:
     """Raises KeysError."""
-    keys = KeyRing(keys_path(settings))
+    keys = KeyRing(settings.keys_file)
     rates = settings.rate_limits
     limits = RateLimits(
         {"requests": rates.requests, "events": rates.events, "failures": rates.failures},

@@ -1,11 +1,10 @@
-"""Who a request comes from: one form for each address, and what trusted proxies say of it.
+"""The client behind an address: one form for each address.
 
-An IPv4 client is the same client however it is written: alone, mapped into IPv6 as a socket that
-listens on `::` sees it (`::ffff:192.0.2.1`), or as a NAT64 gateway does (`64:ff9b::192.0.2.1`),
-with a port, in brackets, with a zone.
+An IPv4 client is the same client however its address is written: by itself, mapped into IPv6 as a
+socket that listens on `::` sees it (`::ffff:192.0.2.1`), or as a NAT64 gateway does
+(`64:ff9b::192.0.2.1`), with a port, in brackets, with a zone.
 """
 
-from collections.abc import Sequence
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -14,8 +13,6 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-
-from ingest.http.body import AsgiApp, Receive, Scope, Send
 
 Network = IPv4Network | IPv6Network
 
@@ -53,56 +50,7 @@ def client_of(text: str) -> str:
     return str(address)
 
 
-class TrustedProxies:
-    """An ASGI app around `app`: requests of trusted proxies come from whom those say.
-
-    Of `X-Forwarded-For` the last address counts that is no trusted proxy's: what is before it may
-    be anybody's invention. What is no address stands for the proxy that it came from.
-    `X-Forwarded-Proto` is the scheme.
-    """
-
-    def __init__(self, app: AsgiApp, trusted: Sequence[str]) -> None:
-        """trusted: addresses and networks."""
-        self._app = app
-        self._networks = [network for text in trusted for network in _networks(text)]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = scope.get("client")
-        if scope["type"] == "http" and client and self._trusts(client[0]):
-            self._believe(scope)
-        await self._app(scope, receive, send)
-
-    def _believe(self, scope: Scope) -> None:
-        said = _values(scope, b"x-forwarded-for")
-        hosts = [host for value in said for host in value.split(",") if host.strip()]
-        if hosts:
-            scope["client"] = (self._client(scope["client"][0], hosts), 0)
-        schemes = [scheme.strip().lower() for scheme in _values(scope, b"x-forwarded-proto")]
-        if schemes and schemes[0] in ("http", "https"):
-            scope["scheme"] = schemes[0]
-
-    def _client(self, proxy: str, hosts: Sequence[str]) -> str:
-        """The last of `hosts` that is no trusted proxy, if there is one."""
-        client = proxy
-        for host in reversed(hosts):
-            address = parse_address(host)
-            if address is None:
-                break
-            client = str(address)
-            if not self._trusts(client):
-                break
-        return client
-
-    def _trusts(self, text: str) -> bool:
-        address = parse_address(text)
-        return address is not None and any(address in network for network in self._networks)
-
-
-def _values(scope: Scope, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
-
-
-def _networks(text: str) -> list[Network]:
+def networks_of(text: str) -> list[Network]:
     """A network, and what it has of IPv4 when it is one of IPv6. Raises ValueError."""
     network = ip_network(text)
     networks: list[Network] = [network]

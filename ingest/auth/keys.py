@@ -6,7 +6,6 @@ which is enough for a secret of 256 random bits. The key itself is shown once an
 
 import fcntl
 import hmac
-import os
 import re
 import secrets
 import time
@@ -18,7 +17,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from ingest.config.settings import Settings
+from storage.files import replacing
 
 Scope = Literal["ingest", "query", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -76,11 +75,6 @@ def new_key(
     return text, record
 
 
-def keys_path(settings: Settings) -> Path:
-    """Where the hashes of the keys are."""
-    return settings.keys.file or settings.data_dir / "keys.json"
-
-
 def _hash(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
@@ -127,13 +121,8 @@ class KeyFile:
             raise KeysError(f"The keys in {self._path} can't be changed: {error}") from error
 
     def _write(self, keys: list[Key]) -> None:
-        # A reader sees the file before or after, and a crash leaves one of the two.
-        new = self._path.with_suffix(".new")
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with replacing(self._path, mode=0o600) as file:
             file.write(msgspec.json.format(msgspec.json.encode(keys), indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
 
 
 class KeyRing:

@@ -30,9 +30,9 @@ class RateLimits:
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._shared = None
         if redis_url is not None:
-            from ingest.auth.redis_rate_limits import SharedWindows
+            from ingest.auth.redis_rate_limits import RedisRateLimits
 
-            self._shared = SharedWindows(redis_url)
+            self._shared = RedisRateLimits(redis_url)
 
     def has_none(self, key: Key | None) -> bool:
         """Whether whoever has `key` may send as much as they like."""

@@ -7,15 +7,15 @@ from limits import RateLimitItem
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-from storage.redis import OPTIONS, REDIS_ERRORS, RedisState
+from storage.redis import OPTIONS, REDIS_ERRORS, RedisBreaker
 
 
-class SharedWindows:
+class RedisRateLimits:
     def __init__(self, redis_url: str) -> None:
         url = redis_url.replace("unix://", "redis+unix://")
         storage = RedisStorage(f"async+{url}", implementation="redispy", **OPTIONS)
         self._limiter = SlidingWindowCounterRateLimiter(storage)
-        self._state = RedisState("rate limits")
+        self._state = RedisBreaker("rate limits")
 
     async def take(
         self, item: RateLimitItem, who: str, cost: int

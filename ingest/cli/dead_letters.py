@@ -61,7 +61,7 @@ def replay(
 
     Counts nothing twice. With embedded storage stop the service first: it has the engine.
     """
-    from ingest.server.supervisor import StartError, locked
+    from ingest.server.preflight import StartError, locked
     from ingest.wiring.pipeline import open_writer
 
     settings = _settings(config, data_dir, clickhouse_url)

@@ -7,13 +7,12 @@ what it is about to store is reported as waiting.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clickhouse_connect.driver.client import Client
-
 from ingest.event.arrow import RECORD_SCHEMA, conform
 from ingest.pipeline.identity import keys_of
+from storage.clickhouse.client import Client
 from storage.dead_letters import DeadLetters
 from storage.errors import NOT_THERE_CODES, StorageError
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 from storage.tables.inspection import (
     count_events,
     count_missing,
@@ -37,11 +36,11 @@ class Report:
 
 
 def examine(
-    data_dir: Path, dead_letters: DeadLetters, client: Client, placement: Placement
+    data_dir: Path, dead_letters: DeadLetters, client: Client, layout: ClusterLayout
 ) -> Report:
     """Raises StorageError when the table can't be read."""
     report = Report()
-    _examine_table(report, client, placement)
+    _examine_table(report, client, layout)
     for directory in sorted((data_dir / "wal").glob("*/")):
         _examine_log(report, directory, client)
     letters = list(dead_letters)
@@ -53,7 +52,7 @@ def examine(
     return report
 
 
-def _examine_table(report: Report, client: Client, placement: Placement) -> None:
+def _examine_table(report: Report, client: Client, layout: ClusterLayout) -> None:
     try:
         events, ids = count_events(client)
         report.facts.append(f"{events} events in the table, {ids} different ids")
@@ -61,10 +60,10 @@ def _examine_table(report: Report, client: Client, placement: Placement) -> None
         if error.code is None or error.error_class == "paused" or error.code in NOT_THERE_CODES:
             raise
         report.faults.append(f"the table can't be read: {error}")
-    report.faults += detached_parts(client, placement)
-    report.faults += damaged_parts(client, placement)
-    if placement.cluster:
-        report.faults += unreadable_replicas(client, placement)
+    report.faults += detached_parts(client, layout)
+    report.faults += damaged_parts(client, layout)
+    if layout.cluster:
+        report.faults += unreadable_replicas(client, layout)
 
 
 def _examine_log(report: Report, directory: Path, client: Client) -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ingest.auth.keys import SCOPES, Key, KeyFile, KeysError, Scope, keys_path, new_key
+from ingest.auth.keys import SCOPES, Key, KeyFile, KeysError, Scope, new_key
 from ingest.auth.rate_limits import parse_rates
 from ingest.cli.options import ConfigOption, DataDirOption, fail
 from ingest.config.settings import SettingsError, load_settings
@@ -105,7 +105,7 @@ def revoke(key_id: IdArgument, config: ConfigOption = None, data_dir: DataDirOpt
 
 def _file(config: Path | None, data_dir: Path | None) -> KeyFile:
     try:
-        return KeyFile(keys_path(load_settings(config, data_dir=data_dir)))
+        return KeyFile(load_settings(config, data_dir=data_dir).keys_file)
     except SettingsError as error:
         fail(error)
 

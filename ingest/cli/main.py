@@ -45,7 +45,7 @@ def serve(
 
     Options win over EVENT_STREAM_* environment variables, which win over the settings file.
     """
-    from ingest.server.supervisor import StartError
+    from ingest.server.preflight import StartError
     from ingest.server.supervisor import serve as run
 
     try:
@@ -135,11 +135,11 @@ def doctor(
     With embedded storage stop the service first: it has the engine.
     """
     from ingest.cli.doctor import examine
-    from ingest.server.supervisor import StartError, locked
+    from ingest.server.preflight import StartError, locked
     from ingest.wiring.pipeline import open_client
     from storage.dead_letters import DeadLetters
     from storage.errors import StorageError
-    from storage.tables.cluster import Placement
+    from storage.tables.cluster import ClusterLayout
 
     try:
         settings = load_settings(config, data_dir=data_dir, clickhouse_url=clickhouse_url)
@@ -147,8 +147,8 @@ def doctor(
         embedded = settings.clickhouse_url is None
         with locked(settings.data_dir) if embedded else nullcontext():
             client = open_client(settings, timeout_s=READ_ALL_TIMEOUT_S)
-            placement = Placement(settings.clickhouse_cluster)
-            report = examine(settings.data_dir, letters, client, placement)
+            layout = ClusterLayout(settings.clickhouse_cluster)
+            report = examine(settings.data_dir, letters, client, layout)
     except (SettingsError, StartError, StorageError) as error:
         fail(error)
     for line in report.facts:

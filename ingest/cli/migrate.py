@@ -23,11 +23,11 @@ def migrate(
     storage stop the service first: it has the engine.
     """
     from ingest.event.arrow import TABLE_SCHEMA
-    from ingest.server.supervisor import StartError, locked
+    from ingest.server.preflight import StartError, locked
     from ingest.wiring.pipeline import alone, open_client
     from storage.clickhouse.client import prepare_embedded
     from storage.errors import StorageError
-    from storage.tables.cluster import Placement
+    from storage.tables.cluster import ClusterLayout
     from storage.tables.migrations import ROUNDS_MAX, apply, pending
 
     try:
@@ -38,10 +38,10 @@ def migrate(
             prepare_embedded(settings.data_dir)
         with locked(settings.data_dir) if embedded else alone(settings.data_dir):
             client = open_client(settings)
-            placement = Placement(settings.clickhouse_cluster)
+            layout = ClusterLayout(settings.clickhouse_cluster)
             has_changes = False
             for _ in range(1 if dry_run else ROUNDS_MAX):
-                for change in pending(client, TABLE_SCHEMA, placement=placement):
+                for change in pending(client, TABLE_SCHEMA, layout=layout):
                     has_changes = True
                     if dry_run:
                         print(f"-- {change.name}")

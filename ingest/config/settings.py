@@ -87,6 +87,16 @@ class Settings(BaseSettings):
     tls: TlsSettings = TlsSettings()
     proxies: ProxySettings = ProxySettings()
 
+    @property
+    def keys_file(self) -> Path:
+        """The file with the hashes of the API keys."""
+        return self.keys.file or self.data_dir / "keys.json"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the events are in an embedded ClickHouse, which belongs to one process."""
+        return self.clickhouse_url is None
+
     @field_validator("host")
     @classmethod
     def _is_address(cls, host: str) -> str:

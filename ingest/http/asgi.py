@@ -1,23 +1,34 @@
-"""What no handler has caught: logged, counted, and answered in the form of every other error.
+"""ASGI types, and the small wrappers around the Falcon app.
 
-Falcon answers what its responders and middleware raise. This ASGI wrapper is for the rest: requests
-that Falcon can't even make a Request of, and bugs in the wrappers around Falcon.
+`LastResort` answers what no handler has caught, `HeadAsGet` answers HEAD, and `CancelOnDisconnect`
+stops queries that nobody waits for.
 """
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
 import structlog
 
-from ingest.http.body import AsgiApp, Receive, Scope, Send
-from ingest.http.errors import UNKNOWN_MESSAGE
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+UNKNOWN_MESSAGE = "Something went wrong here; it was logged"
 
 log = structlog.get_logger()
 
 
 class LastResort:
+    """Log, count and answer an error that no handler has caught.
+
+    Falcon answers what its responders and middleware raise. This wrapper is for requests that
+    Falcon can't even make a `Request` of, and for bugs in the other wrappers.
+    """
+
     def __init__(self, app: AsgiApp, observe: Callable[[str, str, int, float], None]) -> None:
         """observe: told method, route, status and seconds of what was answered here."""
         self._app = app
@@ -71,3 +82,35 @@ class HeadAsGet:
             await send(message)
 
         await self._app({**scope, "method": "GET"}, receive, without_body)
+
+
+class CancelOnDisconnect:
+    """Cancel a GET whose client has gone away, and with it the query.
+
+    A request that changes anything is never cancelled this way.
+    """
+
+    def __init__(self, app: AsgiApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        messages = [await receive()]
+        gone = asyncio.ensure_future(receive())
+
+        async def replayed() -> Mapping[str, Any]:
+            return messages.pop() if messages else await asyncio.shield(gone)
+
+        serving = asyncio.ensure_future(self._app(scope, replayed, send))
+        try:
+            await asyncio.wait({gone, serving}, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                serving.cancel()
+                await asyncio.wait({serving})
+            if not serving.cancelled():
+                serving.result()
+        finally:
+            gone.cancel()
+            serving.cancel()

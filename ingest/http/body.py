@@ -2,11 +2,11 @@
 
 Falcon takes a client that goes away for the end of the body, and has neither a limit nor a
 deadline. This ASGI wrapper has all three: what reaches Falcon is either complete or an error that
-`BodyErrors` raises once the route is known, so that it is answered and counted like any other.
+`DeferredErrors` raises once the route is known, so that it is answered and counted like any other.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import chain
 from typing import Any
@@ -22,12 +22,8 @@ from ingest.errors import (
     TooLargeError,
     UrlTooLongError,
 )
+from ingest.http.asgi import AsgiApp, Receive, Scope, Send
 from ingest.http.deadlines import Deadlines
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _BODY_KEY, _ERROR_KEY = "event_stream.body", "event_stream.body_error"
 _EMPTY = {"type": "http.request", "body": b"", "more_body": False}
@@ -54,7 +50,7 @@ def fail(scope: Scope, error: Exception) -> None:
     scope[_ERROR_KEY] = error
 
 
-class BodyGuard:
+class RequestBodyMiddleware:
     """An ASGI app around `app` that reads bodies bounded, with a deadline, and to their end."""
 
     def __init__(
@@ -66,10 +62,10 @@ class BodyGuard:
         bytes_max: int,
         held_bytes_max: int,
         timeout_s: float,
-        may_send: Callable[[Scope], bool] = lambda scope: True,
+        allows_body: Callable[[Scope], bool] = lambda scope: True,
     ) -> None:
         """head_bytes_max: of all headers; bytes_max: of one body; held_bytes_max: of all at a time;
-        may_send: whether the body of a request is read at all."""
+        allows_body: whether the body of a request is read at all."""
         self._app = app
         self._url_bytes_max = url_bytes_max
         self._head_bytes_max = head_bytes_max
@@ -77,7 +73,7 @@ class BodyGuard:
         self._held_bytes_max = held_bytes_max
         self._held_bytes = 0
         self._deadlines = Deadlines(timeout_s)
-        self._may_send = may_send
+        self._allows_body = allows_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,15 +81,15 @@ class BodyGuard:
             return
         body = b""
         # First of all: whoever sends what is refused below must be known when that is answered.
-        may_send = self._may_send(scope)
+        allows_body = self._allows_body(scope)
         try:
             length = self._checked_length(scope)
-            if may_send:
+            if allows_body:
                 body = await self._read(receive, length)
             scope[_BODY_KEY] = body
         except IngestError as error:
             fail(scope, error)
-        is_left = not (may_send and _BODY_KEY in scope) and _announces_body(scope)
+        is_left = not (allows_body and _BODY_KEY in scope) and _announces_body(scope)
         is_first = True
 
         async def emptied() -> Mapping[str, Any]:
@@ -210,7 +206,7 @@ def _closing(send: Send) -> Send:
     return closing
 
 
-class BodyErrors:
+class DeferredErrors:
     """Falcon middleware: raises what was found wrong before."""
 
     async def process_resource(

@@ -31,6 +31,7 @@ from ingest.errors import (
     UnauthorizedError,
     UrlTooLongError,
 )
+from ingest.http.asgi import UNKNOWN_MESSAGE
 
 STATUSES: Mapping[type[Exception], int] = {
     PayloadError: 400,
@@ -56,8 +57,6 @@ _FALCON_MESSAGES = {
     404: "Nothing is served at this path: /swagger/index.html lists what is",
     405: "This path does not take this method: the Allow header lists those it takes",
 }
-
-UNKNOWN_MESSAGE = "Something went wrong here; it was logged"
 
 log = structlog.get_logger()
 

@@ -16,7 +16,8 @@ import orjson
 
 from ingest.auth.authentication import key_of
 from ingest.auth.keys import Key
-from ingest.http.body import AsgiApp, Receive, Scope, Send, body_in, fail
+from ingest.http.asgi import AsgiApp, Receive, Scope, Send
+from ingest.http.body import body_in, fail
 from ingest.http.routes import PREFIXES
 from ingest.parsing.parser import JSON_TYPES
 from ingest.pipeline.ingestor import Ack
@@ -39,8 +40,8 @@ class Plain:
     answer: Answer
 
 
-class DirectEvents:
-    """An ASGI app around `app`, inside of `BodyGuard`."""
+class FastPath:
+    """An ASGI app around `app`, inside of `RequestBodyMiddleware`."""
 
     def __init__(
         self,
@@ -48,12 +49,12 @@ class DirectEvents:
         *,
         plain: Mapping[str, Plain],
         ack: Ack,
-        is_welcome: Callable[[Key | None], bool],
+        allows_fast_path: Callable[[Key | None], bool],
         headers: Mapping[str, str],
         fill: Callable[[], tuple[str, str]],
         observe: Callable[[str, str, int, float], None],
     ) -> None:
-        """plain: by path; ack: what an answer promises; is_welcome: whether who has this key may
+        """plain: by path; ack: what an answer promises; allows_fast_path: whether who has this key may
         send events without more ado; headers: of every reply; fill: one more; observe: told method,
         route, status and seconds of what was answered here."""
         self._app = app
@@ -64,7 +65,7 @@ class DirectEvents:
             for media_type in each.media_types
         }
         self._paths = {path for path, _ in self._answers}
-        self._is_welcome = is_welcome
+        self._allows_fast_path = allows_fast_path
         self._headers = [_encoded(name, value) for name, value in headers.items()]
         self._headers += [
             _encoded("Content-Type", JSON_TYPES[0]),
@@ -98,7 +99,7 @@ class DirectEvents:
         headers = dict(scope["headers"])
         if len(headers) < len(scope["headers"]) or not _SPEAKING.isdisjoint(headers):
             return None
-        if not self._is_welcome(key_of(scope)):
+        if not self._allows_fast_path(key_of(scope)):
             return None
         media_type = headers.get(b"content-type", _JSON).partition(b";")[0].rstrip()
         known = self._answers.get((path, media_type))

@@ -11,7 +11,7 @@ from ingest.errors import PayloadError
 from ingest.http.body import body_of
 from ingest.parsing import arrow_parser as columnar
 from ingest.parsing.parser import JSON_TYPES, Form, Parser, many_form, one_form
-from ingest.pipeline.batcher import Gatherer
+from ingest.pipeline.batcher import RequestBatcher
 from ingest.pipeline.ingestor import ACKS, Ack, Ingestor, Receipt
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 256
@@ -22,7 +22,7 @@ Count = Callable[[Request, Response, int], Awaitable[None]]
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-class Acks:
+class AckPolicy:
     """What a 201 promises: by `Prefer: ack=…` (RFC 7240), else by setting."""
 
     def __init__(self, *, default: Ack, durable: bool) -> None:
@@ -81,9 +81,9 @@ class _EventsResource:
         self,
         parser: Parser,
         ingestor: Ingestor,
-        acks: Acks,
+        acks: AckPolicy,
         count: Count,
-        gatherers: Mapping[Form, Gatherer],
+        gatherers: Mapping[Form, RequestBatcher],
     ) -> None:
         self._parser = parser
         self._ingestor = ingestor

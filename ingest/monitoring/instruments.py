@@ -70,7 +70,7 @@ class FlushInstruments:
         self._errors.labels(error.error_class).inc()
 
 
-class BooksCollector(Collector):
+class EventCountsCollector(Collector):
     """The ledger and the buffer, read when Prometheus asks.
 
     received = stored + duplicate + rejected + refused + dead-lettered + lost + in flight holds at
@@ -86,25 +86,29 @@ class BooksCollector(Collector):
         self._wal = wal
 
     def collect(self) -> Iterator[Metric]:
-        books, fill = self._ledger.read(), self._ring.fill()
-        wal_bytes = self._wal.segments.size_bytes() if self._wal is not None else 0
+        counts, usage = self._ledger.read(), self._ring.usage()
+        wal_bytes = self._wal.size_bytes() if self._wal is not None else 0
         for name, text, value in (
-            ("received", "Events that came in", books.received),
-            ("accepted", "Events acknowledged, duplicates not included", books.accepted),
-            ("stored", "Events confirmed by storage", books.stored),
-            ("duplicate", "Events acknowledged that were known already", books.duplicate),
-            ("rejected", "Events refused because they or their batch were invalid", books.rejected),
-            ("refused", "Valid events refused for want of room", books.refused),
-            ("dead_lettered", "Events that storage refused for good", books.dead_lettered),
-            ("lost", "Events in the log that a disk has lost", books.lost),
+            ("received", "Events that came in", counts.received),
+            ("accepted", "Events acknowledged, duplicates not included", counts.accepted),
+            ("stored", "Events confirmed by storage", counts.stored),
+            ("duplicate", "Events acknowledged that were known already", counts.duplicate),
+            (
+                "rejected",
+                "Events refused because they or their batch were invalid",
+                counts.rejected,
+            ),
+            ("refused", "Valid events refused for want of room", counts.refused),
+            ("dead_lettered", "Events that storage refused for good", counts.dead_lettered),
+            ("lost", "Events in the log that a disk has lost", counts.lost),
         ):
             yield CounterMetricFamily(f"{PREFIX}_events_{name}", text, value)
         for name, text, number in (
-            ("events_in_flight", "Events received that have no outcome yet", books.in_flight),
-            ("buffer_rows", "Rows in the ring buffer", fill.rows),
-            ("buffer_bytes", "Bytes in the ring buffer", fill.bytes),
-            ("buffer_slots", "Record batches in the ring buffer", fill.slots),
-            ("buffer_oldest_age_seconds", "Age of the oldest row not stored", fill.oldest_age_s),
+            ("events_in_flight", "Events received that have no outcome yet", counts.in_flight),
+            ("buffer_rows", "Rows in the ring buffer", usage.rows),
+            ("buffer_bytes", "Bytes in the ring buffer", usage.bytes),
+            ("buffer_slots", "Record batches in the ring buffer", usage.slots),
+            ("buffer_oldest_age_seconds", "Age of the oldest row not stored", usage.oldest_age_s),
             ("dead_letters_bytes", "Bytes of the dead letters", self._dead_letters.size_bytes()),
             ("wal_bytes", "Bytes of the write-ahead log", wal_bytes),
         ):

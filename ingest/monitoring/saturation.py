@@ -9,7 +9,7 @@ FRESH_S = 0.1
 """PERF: the header's text is made anew at most so often."""
 
 
-class FillHeader:
+class SaturationHeader:
     """Falcon middleware: `Event-Stream-Fill: buffer=0.010;bytes=268435456, log=0.002;bytes=…`.
 
     A dictionary as in RFC 8941: for each part the share that is used, and its limit in bytes.

@@ -24,7 +24,7 @@ requests are in one the more of them are parsed one by one when one of them is n
 Waiter = asyncio.Future[Receipt]
 
 
-class Gatherer:
+class RequestBatcher:
     def __init__(
         self,
         *,

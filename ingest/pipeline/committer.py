@@ -1,4 +1,4 @@
-"""The committer: gathers requests into one record batch while the journal is busy with others.
+"""The committer: gathers requests into one record batch while the wal_writer is busy with others.
 
 One commit is one record batch, so that single events under load do not become record batches of one
 row. All requests in a commit share its fate: acknowledged together, or refused together.
@@ -19,7 +19,7 @@ from ingest.event.arrow import RECORD_SCHEMA, TEXT_SCHEMA, TIME
 from ingest.ledger import Ledger
 from ingest.pipeline.dedup import DedupWindow
 from ingest.pipeline.identity import Identities
-from ingest.pipeline.wal_writer import Journal
+from ingest.pipeline.wal_writer import WalWriter
 
 T = TypeVar("T")
 
@@ -102,7 +102,7 @@ class Committer:
     def __init__(
         self,
         *,
-        journal: Journal,
+        wal_writer: WalWriter,
         dedup: DedupWindow[Commit],
         ledger: Ledger,
         rows_max: int,
@@ -110,7 +110,7 @@ class Committer:
     ) -> None:
         """rows_max: at how many events a commit gathers no longer; retry_after_s: what to tell a
         client when there is no room."""
-        self._journal = journal
+        self._wal_writer = wal_writer
         self._dedup = dedup
         self._ledger = ledger
         self._rows_max = rows_max
@@ -152,7 +152,7 @@ class Committer:
                 self._finish(commit)
             elif durable not in self._open:
                 self._open[durable] = commit
-                free = self._journal.settled()
+                free = self._wal_writer.settled()
                 free.add_done_callback(lambda _: self._seal(commit))
             if not alone and len(commit.ids) >= self._rows_max:
                 self._seal(commit)
@@ -169,9 +169,9 @@ class Committer:
             self._finish(commit)
 
     def _finish(self, commit: Commit) -> None:
-        """Hand the commit to the journal."""
+        """Hand the commit to the wal_writer."""
         try:
-            taken = self._journal.submit(
+            taken = self._wal_writer.submit(
                 commit.record_batch(),
                 received_us=commit.received_us,
                 keep=not commit.durable,
@@ -186,7 +186,7 @@ class Committer:
             commit.finish(None, durable=False)
 
     def _settle(self, commit: Commit, error: Exception | None) -> None:
-        """The journal is done with the commit."""
+        """The wal_writer is done with the commit."""
         if error is not None and commit.durable:
             self._refuse(commit, NotDurableError())
             return
@@ -205,5 +205,5 @@ class Committer:
     def oldest_received_us(self) -> int | None:
         """When the oldest event that is not in the buffer yet was received, in µs since 1970."""
         times = [commit.received_us for commit in self._open.values()]
-        pending = self._journal.oldest_received_us()
+        pending = self._wal_writer.oldest_received_us()
         return min(times if pending is None else [*times, pending], default=None)

@@ -18,7 +18,7 @@ import structlog
 from ingest.event.arrow import conform, to_columns
 from ingest.event.text import to_structs
 from ingest.ledger import Ledger
-from ingest.pipeline.retrying_writer import AbandonedError, Persister, State
+from ingest.pipeline.retrying_writer import AbandonedError, RetryingWriter, State
 from ingest.pipeline.ring_buffer import RingBuffer, Slot
 from storage.wal.segment import DamagedError
 from storage.wal.wal import Wal, WalError
@@ -37,7 +37,7 @@ class Flusher:
         self,
         *,
         ring: RingBuffer,
-        persister: Persister,
+        writer: RetryingWriter,
         ledger: Ledger,
         observer: FlushObserver,
         wal: Wal | None,
@@ -54,7 +54,7 @@ class Flusher:
         thread at the start."""
         self._wal = wal
         self._ring = ring
-        self._persister = persister
+        self._writer = writer
         self._ledger = ledger
         self._observer = observer
         self._stream_id = stream_id
@@ -78,14 +78,14 @@ class Flusher:
     def close(self) -> None:
         """Flush what is buffered, then end. Does not block: join does."""
         self._ring.close()
-        if not self._opened.is_set() and self._ring.fill().rows == 0:
-            self._persister.abandon()  # storage never came, and nothing waits for it
+        if not self._opened.is_set() and self._ring.usage().rows == 0:
+            self._writer.abandon()  # storage never came, and nothing waits for it
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end. False when storage did not take everything in `timeout_s`."""
         self._thread.join(timeout_s)
-        self._persister.abandon()  # ends a retry that is still waiting
-        return not self._thread.is_alive() and self._ring.fill().rows == 0
+        self._writer.abandon()  # ends a retry that is still waiting
+        return not self._thread.is_alive() and self._ring.usage().rows == 0
 
     def flush(self) -> Future[None]:
         """Flush what is buffered now; the future is done when all of it is stored."""
@@ -106,34 +106,34 @@ class Flusher:
     def state(self) -> State:
         """Of storage: "ok" when it is open and took the last attempt."""
         is_open = self._opened.is_set() and self._thread.is_alive()
-        state = self._persister.state
+        state = self._writer.state
         return state if is_open or state != "ok" else "failed"
 
     @property
     def is_stalled(self) -> bool:
         """Whether storage has not answered an insert for long."""
-        return self._persister.is_stalled
+        return self._writer.is_stalled
 
     @property
     def recoveries(self) -> int:
         """How often storage has worked again after it did not."""
-        return self._persister.recoveries
+        return self._writer.recoveries
 
     def drain_s(self) -> float:
         """How long the buffer would take to drain at the measured rate; 1 before any flush."""
-        return self._ring.fill().rows / self._rows_per_s if self._rows_per_s else 1.0
+        return self._ring.usage().rows / self._rows_per_s if self._rows_per_s else 1.0
 
     def _run(self) -> None:
         self._prepare_thread()
         try:
-            self._persister.open()
+            self._writer.open()
             self._opened.set()
             while self._flush_next():
                 pass
         except AbandonedError:
             pass  # at shutdown: the slots stay unreleased
         finally:
-            self._persister.close()
+            self._writer.close()
 
     def _flush_next(self) -> bool:
         """False at the end."""
@@ -145,7 +145,7 @@ class Flusher:
         table = to_columns(to_structs(batches))
         token = self._token(slots)
         rows = table.num_rows
-        dead = self._persister.store(table, token=token) if rows else 0
+        dead = self._writer.store(table, token=token) if rows else 0
         seconds = self._clock() - started_s
         # Half weight to the newest flush: follows a change within a few flushes.
         rate = rows / max(seconds, 1e-6)

@@ -50,7 +50,7 @@ class TooLargeError(Exception):
     """Storage has not the memory for so many rows at once."""
 
 
-class Writes(Protocol):
+class RowWriter(Protocol):
     """What is needed of a writer; tests bring one that fails."""
 
     def open(self) -> None: ...
@@ -58,20 +58,20 @@ class Writes(Protocol):
     def close(self) -> None: ...
 
 
-class SetsAside(Protocol):
+class DeadLetterSink(Protocol):
     """Where dead letters go."""
 
     def add(self, rows: pa.Table, error: StorageError) -> None: ...
 
 
-class Persister:
+class RetryingWriter:
     """Belongs to the flusher's thread; only `abandon` may be called from another."""
 
     def __init__(
         self,
         *,
-        writer: Writes,
-        dead_letters: SetsAside,
+        writer: RowWriter,
+        dead_letters: DeadLetterSink,
         failed: Callable[[StorageError], None],
         retry_waits_s: tuple[float, float] = RETRY_WAITS_S,
         clock: Callable[[], float] = time.monotonic,

@@ -34,7 +34,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Fill:
+class BufferUsage:
     """What is in the buffer, taken slots included. rows: all of them; bytes: those in memory;
     oldest_age_s: 0 when it is empty."""
 
@@ -209,9 +209,9 @@ class RingBuffer:
             oldest = self._slots[self._released % len(self._slots)]
             return oldest.received_us if oldest is not None else None
 
-    def fill(self) -> Fill:
+    def usage(self) -> BufferUsage:
         with self._condition:
             oldest = self._slots[self._released % len(self._slots)]
             age_s = self._clock() - oldest.appended_s if oldest is not None else 0.0
             slots = self._appended - self._released
-            return Fill(slots, self._rows, self._bytes_held, max(0.0, age_s))
+            return BufferUsage(slots, self._rows, self._bytes_held, max(0.0, age_s))

@@ -1,4 +1,4 @@
-"""The journal: record batches on their way through the write-ahead log into the ring buffer.
+"""The wal_writer: record batches on their way through the write-ahead log into the ring buffer.
 
 Group commit without a timer: while one group is written and synced in a thread, the next gathers;
 all of a group are safe together or fail together. Without a log, batches go straight into the
@@ -32,7 +32,7 @@ class _Entry:
     done: Done
 
 
-class Journal:
+class WalWriter:
     def __init__(self, *, ring: RingBuffer, wal: Wal | None, pending_bytes_max: int) -> None:
         """pending_bytes_max: of what waits for the log, should the disk be slow."""
         self._pending_bytes_max = pending_bytes_max
@@ -74,7 +74,7 @@ class Journal:
         if (
             (entries and pending > self._pending_bytes_max)
             or not self._ring.has_slots(entries + 1)
-            or not self._wal.segments.has_room(pending)
+            or not self._wal.has_room(pending)
         ):
             return False
         self._gathering.append(_Entry(batch, size, received_us, keep, done))

@@ -1,19 +1,11 @@
-"""One service on one machine: the checks before it starts, and Granian with its workers."""
+"""Granian and its worker processes: one service on one machine."""
 
-import fcntl
 import multiprocessing
-import os
-import signal
-import socket
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
-from importlib.abc import MetaPathFinder
-from ipaddress import ip_address
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,11 +16,10 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from ingest.auth.addresses import TrustedProxies
-from ingest.auth.keys import KeyFile, KeysError, keys_path
 from ingest.config.logging import configure_logging
 from ingest.config.settings import Settings
-from ingest.http.body import AsgiApp
+from ingest.server.preflight import check_keys, check_port, host_port, locked, make_data_dir
+from ingest.server.worker_process import load_worker
 
 KILL_MARGIN_S = 2
 """Between the end of the time to drain and the kill of a worker that is still there."""
@@ -48,10 +39,6 @@ _GRANIAN_LOGGING = {
 log = structlog.get_logger()
 
 
-class StartError(Exception):
-    """The service can't start; the text says why and what to do."""
-
-
 def serve(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code: 0 when nothing was left undone.
 
@@ -61,10 +48,10 @@ def serve(settings: Settings) -> int:
     # What a worker is given is not made to be pickled, as Python 3.14's own choice would have it.
     multiprocessing.set_start_method("fork", force=True)
     with ExitStack() as stack:
-        _check_port(settings.host, settings.port)
-        _make_data_dir(settings.data_dir)
-        _check_keys(settings)
-        if settings.clickhouse_url is None:
+        check_port(settings.host, settings.port)
+        make_data_dir(settings.data_dir)
+        check_keys(settings)
+        if settings.is_embedded:
             stack.enter_context(locked(settings.data_dir))
         peers_dir = None
         if settings.workers > 1:
@@ -74,13 +61,13 @@ def serve(settings: Settings) -> int:
         log.info(
             "starting",
             url=f"{'https' if settings.tls.key else 'http'}://"
-            + _host_port(settings.host, settings.port),
+            + host_port(settings.host, settings.port),
             storage="clickhouse" if settings.clickhouse_url else "embedded",
             workers=settings.workers,
             environment=settings.environment_type,
         )
         server = _granian(settings)
-        server.serve(target_loader=partial(_load_worker, settings, peers_dir), wrap_loader=False)
+        server.serve(target_loader=partial(load_worker, settings, peers_dir), wrap_loader=False)
         return 0 if server.all_drained else 1
 
 
@@ -149,100 +136,3 @@ def _granian(settings: Settings) -> _Server:
         respawn_interval=RELOAD_OVERLAP_S,
         workers_kill_timeout=settings.shutdown_seconds + KILL_MARGIN_S,
     )
-
-
-def _load_worker(settings: Settings, peers_dir: Path | None) -> AsgiApp:
-    """Runs in the worker process, whose exit code is 1 when something was left undone."""
-
-    def stop_before_start(signum: int, frame: object) -> None:
-        os._exit(0)
-
-    # A signal from a terminal is for the parent, which stops its workers; twice would hang them.
-    os.setpgrp()
-    # Until the event loop has its own, the parent's handlers are inherited, and would lose a stop.
-    signal.signal(signal.SIGTERM, stop_before_start)
-    signal.signal(signal.SIGINT, stop_before_start)
-    configure_logging(settings.log)
-    sys.meta_path.insert(0, _NoPandas())
-    # Imported late: the parent process needs neither Arrow nor ClickHouse in memory.
-    from ingest.app import create_app
-    from ingest.memory import keep_little
-
-    keep_little()
-    app = create_app(settings, peers_dir=peers_dir, undrained=lambda: os._exit(1))
-    if settings.proxies.trusted:
-        app = TrustedProxies(app, settings.proxies.trusted)
-    return app
-
-
-class _NoPandas(MetaPathFinder):
-    """PERF: Arrow imports pandas where it finds it, and chdb brings it: 1.5 s of every start and
-    36 MB of every worker, for what is not used here."""
-
-    def find_spec(self, name: str, path: object, target: object = None) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError("pandas is not used here", name=name)
-
-
-def _check_keys(settings: Settings) -> None:
-    """Nobody is to find an open service on a network by accident."""
-    try:
-        has_keys = bool(KeyFile(keys_path(settings)).read())
-    except KeysError as error:
-        raise StartError(str(error)) from error
-    if ip_address(settings.host).is_loopback or has_keys or settings.insecure:
-        return
-    raise StartError(
-        f"Without keys the service listens on loopback alone, not on {settings.host}."
-        " Make one with: event-stream keys create NAME --scope ingest."
-        " Or set insecure: true to let everyone in who can reach that address"
-    )
-
-
-def _host_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _check_port(host: str, port: int) -> None:
-    # Granian shares ports between processes, so a second service would get half the requests.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise StartError(
-                f"Can't listen on {_host_port(host, port)}: {error.strerror}."
-                " Stop what uses that port, or choose another with --port"
-            ) from error
-
-
-def _make_data_dir(data_dir: Path) -> None:
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartError(
-            f"Can't make the data directory {data_dir}: {error.strerror}."
-            " Choose another with --data-dir"
-        ) from error
-
-
-@contextmanager
-def locked(data_dir: Path) -> Iterator[None]:
-    """The embedded engine's directory for this process alone. Raises StartError."""
-    try:
-        lock = (data_dir / "lock").open("wb")
-    except OSError as error:
-        raise StartError(
-            f"Can't write to the data directory {data_dir}: {error.strerror}."
-            " Choose another with --data-dir"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StartError(
-                f"The data directory {data_dir} is in use by another service."
-                " Stop that one, or choose another directory with --data-dir"
-            ) from error
-        yield

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import structlog
 import uuid_utils
-from clickhouse_connect.driver.client import Client
 from prometheus_client import CollectorRegistry
 
 from ingest.clock import Clock
@@ -21,18 +20,18 @@ from ingest.pipeline.committer import Commit, Committer
 from ingest.pipeline.dedup import DedupWindow
 from ingest.pipeline.flusher import Flusher
 from ingest.pipeline.ingestor import Ingestor
-from ingest.pipeline.retrying_writer import Persister
+from ingest.pipeline.retrying_writer import RetryingWriter
 from ingest.pipeline.ring_buffer import RingBuffer
-from ingest.pipeline.wal_writer import Journal
+from ingest.pipeline.wal_writer import WalWriter
 from ingest.process import give_way
 from ingest.worker.recovery import Adopter, claim_wal, replay
-from storage.clickhouse.client import connect, embedded_dsn, prepare_embedded
+from storage.clickhouse.client import Client, connect, embedded_dsn, prepare_embedded
 from storage.clickhouse.interruption import READ_ONLY
 from storage.clickhouse.reader import TIMEOUT_MARGIN_S
 from storage.clickhouse.versions import is_untested
 from storage.clickhouse.writer import Writer
 from storage.dead_letters import DeadLetters
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 from storage.tables.migrations import migrate_and_tell
 from storage.tables.schema import EVENTS_TABLE
 from storage.wal.wal import Recovered, Wal
@@ -49,7 +48,7 @@ class Pipeline:
 
     ingestor: Ingestor
     committer: Committer
-    journal: Journal
+    wal_writer: WalWriter
     ring: RingBuffer
     flusher: Flusher
     dedup: DedupWindow[Commit]
@@ -70,7 +69,7 @@ def open_writer(settings: Settings) -> Writer:
         client = open_client(settings)
         try:
             with alone(settings.data_dir):
-                _bring_up_to_date(client, Placement(settings.clickhouse_cluster))
+                _bring_up_to_date(client, ClusterLayout(settings.clickhouse_cluster))
         except BaseException:
             client.close()
             raise
@@ -87,10 +86,10 @@ def alone(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _bring_up_to_date(client: Client, placement: Placement) -> None:
+def _bring_up_to_date(client: Client, layout: ClusterLayout) -> None:
     if is_untested(str(client.server_version)):
         log.warning("this ClickHouse is newer than those tested", version=client.server_version)
-    done, left = migrate_and_tell(client, TABLE_SCHEMA, placement=placement)
+    done, left = migrate_and_tell(client, TABLE_SCHEMA, layout=layout)
     if left:
         log.warning("to be done with event-stream migrate", changes=left)
     if done:
@@ -113,8 +112,8 @@ def open_reading_client(settings: Settings) -> Client:
 
 def _connect(settings: Settings, *, timeout_s: int, own: Mapping[str, int]) -> Client:
     dsn = settings.clickhouse_url or embedded_dsn(settings.data_dir)
-    placement = Placement(settings.clickhouse_cluster)
-    return connect(dsn, timeout_s=timeout_s, settings={**placement.settings, **own})
+    layout = ClusterLayout(settings.clickhouse_cluster)
+    return connect(dsn, timeout_s=timeout_s, settings={**layout.settings, **own})
 
 
 def build_pipeline(
@@ -132,18 +131,23 @@ def build_pipeline(
         bytes_max=settings.buffer.bytes,
         clock=clock.monotonic_s,
     )
-    journal = Journal(ring=ring, wal=wal, pending_bytes_max=settings.buffer.bytes)
+    wal_writer = WalWriter(ring=ring, wal=wal, pending_bytes_max=settings.buffer.bytes)
     adopter = None
     if wal is not None:
         replay(wal, recovered, ring=ring, dedup=dedup, ledger=ledger)
         adopter = Adopter(
-            wal_root, settings=settings.wal, own=wal, journal=journal, dedup=dedup, ledger=ledger
+            wal_root,
+            settings=settings.wal,
+            own=wal,
+            wal_writer=wal_writer,
+            dedup=dedup,
+            ledger=ledger,
         )
     instruments = FlushInstruments(registry)
     dead_letters = DeadLetters(settings.data_dir, bytes_max=settings.dead_letters.bytes)
     flusher = Flusher(
         ring=ring,
-        persister=Persister(
+        writer=RetryingWriter(
             writer=open_writer(settings),
             dead_letters=dead_letters,
             failed=instruments.storage_failed,
@@ -160,7 +164,7 @@ def build_pipeline(
         clock=clock.monotonic_s,
     )
     committer = Committer(
-        journal=journal,
+        wal_writer=wal_writer,
         dedup=dedup,
         ledger=ledger,
         rows_max=settings.buffer.commit_rows,
@@ -173,4 +177,6 @@ def build_pipeline(
         stored=lambda: asyncio.wrap_future(flusher.stored()),
         stored_timeout_s=settings.ack.stored_seconds,
     )
-    return Pipeline(ingestor, committer, journal, ring, flusher, dedup, wal, dead_letters, adopter)
+    return Pipeline(
+        ingestor, committer, wal_writer, ring, flusher, dedup, wal, dead_letters, adopter
+    )

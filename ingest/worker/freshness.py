@@ -6,8 +6,8 @@ from ingest.clock import Clock
 from ingest.pipeline.committer import Committer
 from ingest.pipeline.flusher import Flusher
 from ingest.pipeline.ring_buffer import RingBuffer
-from ingest.pipeline.wal_writer import Journal
-from ingest.worker.peers import Answers, Peers
+from ingest.pipeline.wal_writer import WalWriter
+from ingest.worker.peers import Handlers, Peers
 
 
 class LocalFreshness:
@@ -17,12 +17,12 @@ class LocalFreshness:
         self,
         *,
         committer: Committer,
-        journal: Journal,
+        wal_writer: WalWriter,
         ring: RingBuffer,
         flusher: Flusher,
         clock: Clock,
     ) -> None:
-        self._journal = journal
+        self._wal_writer = wal_writer
         self._committer = committer
         self._ring = ring
         self._flusher = flusher
@@ -31,7 +31,7 @@ class LocalFreshness:
     async def flush(self) -> None:
         """Make everything that this worker has acknowledged queryable."""
         self._committer.seal()
-        await self._journal.settled()
+        await self._wal_writer.settled()
         await asyncio.wrap_future(self._flusher.flush())
 
     def watermark_us(self) -> int:
@@ -43,7 +43,7 @@ class LocalFreshness:
         )
         return min(us for us in candidates if us is not None)
 
-    def answers(self) -> Answers:
+    def answers(self) -> Handlers:
         """What other workers may ask."""
 
         async def flush() -> bytes:

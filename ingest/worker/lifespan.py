@@ -6,7 +6,6 @@ Granian's own hooks run in the parent process.
 """
 
 import asyncio
-import gc
 import multiprocessing
 import os
 import signal
@@ -18,7 +17,8 @@ import structlog
 
 from ingest.pipeline.flusher import Flusher
 from ingest.pipeline.ingestor import Ingestor
-from ingest.pipeline.wal_writer import Journal
+from ingest.pipeline.wal_writer import WalWriter
+from ingest.process import calm_garbage_collector
 from ingest.worker.peers import Peers
 from ingest.worker.recovery import Adopter
 from ingest.worker.storage_watch import StorageWatch
@@ -28,10 +28,6 @@ OPEN_WAIT_S = 2.0
 """How long a start waits for storage before it takes requests without it."""
 PARENT_CHECK_S = 1.0
 ADOPT_EVERY_S = 10.0
-
-# PERF: a batch of 1,000 decoded events is some 20,000 tracked objects, all dead a moment later: at
-# the default threshold of 700 the collector walks them 30 times and finds nothing.
-GC_THRESHOLDS = (100_000, 20, 50)
 
 log = structlog.get_logger()
 
@@ -43,7 +39,7 @@ class Lifespan:
         self,
         *,
         ingestor: Ingestor,
-        journal: Journal,
+        wal_writer: WalWriter,
         flusher: Flusher,
         reader: Reader,
         peers: Peers,
@@ -55,7 +51,7 @@ class Lifespan:
     ) -> None:
         """adopter: takes over the logs of workers that are gone; shutdown_s: the time to drain;
         undrained: called at the end when that did not suffice."""
-        self._journal = journal
+        self._wal_writer = wal_writer
         self._adopter = adopter
         self._watch = watch
         self._close_cache = close_cache
@@ -87,9 +83,7 @@ class Lifespan:
         if self._adopter is not None:
             self._tasks.append(asyncio.create_task(self._keep_adopting(self._adopter)))
         loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        calm_garbage_collector()
         log.info("worker started", pid=os.getpid(), worker=self._peers.number)
 
     async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
@@ -102,7 +96,7 @@ class Lifespan:
         left_s = max(0.0, self._closed_s + self._shutdown_s - time.monotonic())
         loop = asyncio.get_running_loop()
         drained = await loop.run_in_executor(None, self._flusher.join, left_s)
-        self._journal.close()
+        self._wal_writer.close()
         await self._peers.close()
         await self._close_cache()
         await loop.run_in_executor(None, self._reader.close)
@@ -112,7 +106,7 @@ class Lifespan:
             log.error(
                 "worker stopped with events that storage did not take in time",
                 worker=self._peers.number,
-                kept="in the log, for the next start" if self._journal.durable else "nowhere",
+                kept="in the log, for the next start" if self._wal_writer.durable else "nowhere",
             )
             self._undrained()
 
@@ -124,7 +118,7 @@ class Lifespan:
             self._closing = asyncio.get_running_loop().create_task(self._close_flusher())
 
     async def _close_flusher(self) -> None:
-        await self._journal.settled()
+        await self._wal_writer.settled()
         self._flusher.close()
 
     async def _keep_adopting(self, adopter: Adopter) -> None:

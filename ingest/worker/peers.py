@@ -16,13 +16,13 @@ from typing import IO
 
 from ingest.errors import SilentWorkerError
 
-Answers = Mapping[str, Callable[[], Awaitable[bytes]]]
+Handlers = Mapping[str, Callable[[], Awaitable[bytes]]]
 
 ASK_TIMEOUT_S = 5.0
 
 
 class Peers:
-    def __init__(self, directory: Path | None, answers: Answers) -> None:
+    def __init__(self, directory: Path | None, answers: Handlers) -> None:
         """answers: question to what answers it."""
         self._directory = directory
         self._answers = answers

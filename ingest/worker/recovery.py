@@ -23,7 +23,7 @@ from ingest.pipeline.committer import Commit
 from ingest.pipeline.dedup import DedupWindow
 from ingest.pipeline.identity import keys_of
 from ingest.pipeline.ring_buffer import RingBuffer
-from ingest.pipeline.wal_writer import Journal
+from ingest.pipeline.wal_writer import WalWriter
 from storage.wal.segment import DamagedError
 from storage.wal.wal import Location, Recovered, Wal
 
@@ -104,14 +104,14 @@ class Adopter:
         *,
         settings: WalSettings,
         own: Wal,
-        journal: Journal,
+        wal_writer: WalWriter,
         dedup: DedupWindow[Commit],
         ledger: Ledger,
     ) -> None:
         self._root = root
         self._settings = settings
         self._own = own
-        self._journal = journal
+        self._wal_writer = wal_writer
         self._dedup = dedup
         self._ledger = ledger
 
@@ -153,7 +153,7 @@ class Adopter:
         taken: list[asyncio.Future[Exception | None]] = []
         for batch in batches:
             done: asyncio.Future[Exception | None] = loop.create_future()
-            if not self._journal.submit(
+            if not self._wal_writer.submit(
                 batch, received_us=_oldest_us(batch), keep=False, done=done.set_result
             ):
                 break

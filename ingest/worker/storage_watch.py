@@ -15,8 +15,8 @@ from ingest.pipeline.dedup import DedupWindow
 from ingest.pipeline.flusher import Flusher
 from storage.clickhouse.reader import Reader
 from storage.errors import PausedError, StorageError
-from storage.tables.cluster import Placement
-from storage.tables.inspection import broken_parts_query
+from storage.tables.cluster import ClusterLayout
+from storage.tables.inspection import broken_parts_query, recent_keys
 
 CHECK_EVERY_S = 15.0
 LOOK_EVERY_S = 0.5
@@ -32,7 +32,7 @@ class StorageWatch:
         flusher: Flusher,
         dedup: DedupWindow[Commit],
         mend: Callable[[], Awaitable[int]],
-        placement: Placement,
+        layout: ClusterLayout,
         recent_s: int,
         ids_max: int,
         check_every_s: float = CHECK_EVERY_S,
@@ -43,7 +43,7 @@ class StorageWatch:
         self._flusher = flusher
         self._dedup = dedup
         self._mend = mend
-        self._placement = placement
+        self._layout = layout
         self._recent_s = recent_s
         self._ids_max = ids_max
         self._check_every_s = check_every_s
@@ -60,7 +60,7 @@ class StorageWatch:
             log.error("lost parts could not be stored again", error=str(error))
         try:
             self._dedup.remember(
-                await self._reader.recent_keys(seconds=self._recent_s, limit=self._ids_max)
+                await recent_keys(self._reader, seconds=self._recent_s, limit=self._ids_max)
             )
         except StorageError as error:  # the table collapses what the window does not know
             log.warning("recent ids could not be read", error=str(error))
@@ -90,7 +90,7 @@ class StorageWatch:
         self._is_stalled = is_stalled
 
     async def _check_parts(self) -> None:
-        sql, parameters = broken_parts_query(self._placement)
+        sql, parameters = broken_parts_query(self._layout)
         try:
             rows = await self._reader.query(sql, parameters, skip_unavailable_shards=1)
         except StorageError as error:

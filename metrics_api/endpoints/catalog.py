@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from metrics_api.endpoints.endpoint import Answer, Plan, Rows
+from metrics_api.endpoints.endpoint import QueryPlan, QueryResult, Rows
 from metrics_api.query.dimensions import PARAM_PREFIXES
 from metrics_api.query.params import LIMIT_DEFAULT, LIMIT_MAX, Selection, parse_selection
 from metrics_api.query.query_string import Parameters
@@ -16,13 +16,13 @@ EXAMPLE_LENGTH = 100
 SCOPES = {"event": "event_params", "user": "user_params"}
 
 
-def plan_names(parameters: Parameters, now_us: int) -> Plan:
+def plan_names(parameters: Parameters, now_us: int) -> QueryPlan:
     """Raises ParameterError."""
     limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or LIMIT_DEFAULT
     selection = parse_selection(parameters, now_us=now_us)
-    return Plan(
+    return QueryPlan(
         [names_sql(selection, limit)],
-        partial(_answer_names, selection, limit),
+        partial(_result_names, selection, limit),
         selection.range.end.us,
     )
 
@@ -38,31 +38,31 @@ def names_sql(selection: Selection, limit: int) -> Statement:
     )
 
 
-def _answer_names(selection: Selection, limit: int, answers: list[Rows]) -> Answer:
+def _result_names(selection: Selection, limit: int, results: list[Rows]) -> QueryResult:
     rows = [
         [name, count, printed_ms(first_us), printed_ms(last_us)]
-        for name, count, first_us, last_us in answers[0][:limit]
+        for name, count, first_us, last_us in results[0][:limit]
     ]
     columns = ("event_name", "total_count", "first_seen", "last_seen")
-    return Answer(
+    return QueryResult(
         {
             **selection.range.document(),
             "names": [dict(zip(columns, row, strict=True)) for row in rows],
-            "truncated": len(answers[0]) > limit,
+            "truncated": len(results[0]) > limit,
         },
         {"event_name": "text", "total_count": "integer", "first_seen": "text", "last_seen": "text"},
         rows,
     )
 
 
-def plan_properties(parameters: Parameters, now_us: int) -> Plan:
+def plan_properties(parameters: Parameters, now_us: int) -> QueryPlan:
     """Raises ParameterError."""
     scope = parameters.choice("scope", tuple(SCOPES)) or "event"
     limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or LIMIT_DEFAULT
     selection = parse_selection(parameters, now_us=now_us)
-    return Plan(
+    return QueryPlan(
         [properties_sql(selection, SCOPES[scope], limit)],
-        partial(_answer_properties, selection, scope, limit),
+        partial(_result_properties, selection, scope, limit),
         selection.range.end.us,
     )
 
@@ -93,10 +93,12 @@ def properties_sql(selection: Selection, column: str, limit: int) -> Statement:
     )
 
 
-def _answer_properties(selection: Selection, scope: str, limit: int, answers: list[Rows]) -> Answer:
+def _result_properties(
+    selection: Selection, scope: str, limit: int, results: list[Rows]
+) -> QueryResult:
     prefix = next(p for p, column in PARAM_PREFIXES.items() if column == SCOPES[scope])
     properties, rows = [], []
-    for key, events, strings, numbers, booleans, examples in answers[0][:limit]:
+    for key, events, strings, numbers, booleans, examples in results[0][:limit]:
         types = dict(zip(TYPES, (strings, numbers, booleans), strict=True))
         drifts = sum(count > 0 for count in types.values()) > 1
         properties.append(
@@ -110,12 +112,12 @@ def _answer_properties(selection: Selection, scope: str, limit: int, answers: li
             }
         )
         rows.append([key, events, strings, numbers, booleans, int(drifts)])
-    return Answer(
+    return QueryResult(
         {
             **selection.range.document(),
             "scope": scope,
             "properties": properties,
-            "truncated": len(answers[0]) > limit,
+            "truncated": len(results[0]) > limit,
         },
         {"key": "text", "total_count": "integer", "string": "integer", "number": "integer",
          "boolean": "integer", "type_drift": "integer"},

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from metrics_api.query.query_string import Parameters
-from metrics_api.query.statement import Statement
+from metrics_api.query.statement import Kind, Statement
 
 Rows = Sequence[Sequence[Any]]
-Kind = Literal["text", "integer", "number"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """document: the reply as JSON; columns and rows: the same as a table, for CSV and Arrow."""
 
     document: dict[str, Any]
@@ -21,14 +20,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """answer: makes the reply of the rows of each statement; end_us: the last instant of the range
+class QueryPlan:
+    """result: makes the result of the rows of each statement; end_us: the last instant of the range
     that was asked for, in µs since 1970."""
 
     statements: Sequence[Statement]
-    answer: Callable[[Sequence[Rows]], Answer]
+    result: Callable[[Sequence[Rows]], QueryResult]
     end_us: int
 
 
-Question = Callable[[Parameters, int], Plan]
+Endpoint = Callable[[Parameters, int], QueryPlan]
 """(parameters, now in µs) to a plan. Raises ParameterError."""

@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from metrics_api.endpoints.endpoint import Answer, Kind, Plan, Question, Rows
+from metrics_api.endpoints.endpoint import Endpoint, QueryPlan, QueryResult, Rows
 from metrics_api.errors import ParameterError
 from metrics_api.query.params import Selection, parse_selection
 from metrics_api.query.query_string import Parameters
 from metrics_api.query.selection import select_rows
-from metrics_api.query.statement import Bindings, Statement
+from metrics_api.query.statement import Bindings, Kind, Statement
 from storage.tables.schema import SORT_KEY
 
 LIMIT_DEFAULT, LIMIT_MAX = 100, 1_000
@@ -27,50 +27,50 @@ _COLUMNS: Mapping[str, Kind] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Cursor:
     """Where a page ends: what its last event is ordered by."""
 
     time_us: int
     id: str
     name: str
 
-    def cursor(self) -> str:
+    def text(self) -> str:
         text = orjson.dumps([self.time_us, self.id, self.name])
         return urlsafe_b64encode(text).decode().rstrip("=")
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
+class EventsQuery:
     """ids: any of them, of none for all; after: the end of the page before."""
 
     selection: Selection
     ids: tuple[str, ...]
     limit: int
-    after: Place | None
+    after: Cursor | None
 
 
-def recent_question(schema: pa.Schema, restore: Restore) -> Question:
+def events_endpoint(schema: pa.Schema, restore: Restore) -> Endpoint:
     """schema: of the events table."""
 
-    def plan(parameters: Parameters, now_us: int) -> Plan:
-        recent = parse_recent(parameters, now_us=now_us)
-        statement = recent_sql(recent, schema)
-        answer = partial(_answer, recent, schema.names, restore)
-        return Plan([statement], answer, recent.selection.range.end.us)
+    def plan(parameters: Parameters, now_us: int) -> QueryPlan:
+        recent = parse_events_query(parameters, now_us=now_us)
+        statement = events_sql(recent, schema)
+        result = partial(_result, recent, schema.names, restore)
+        return QueryPlan([statement], result, recent.selection.range.end.us)
 
     return plan
 
 
-def parse_recent(parameters: Parameters, *, now_us: int) -> Recent:
+def parse_events_query(parameters: Parameters, *, now_us: int) -> EventsQuery:
     """Raises ParameterError."""
     ids = tuple(parameters.many("id"))
     limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or LIMIT_DEFAULT
     cursor = parameters.one("cursor")
-    after = _place(cursor) if cursor is not None else None
-    return Recent(parse_selection(parameters, now_us=now_us), ids, limit, after)
+    after = _parse_cursor(cursor) if cursor is not None else None
+    return EventsQuery(parse_selection(parameters, now_us=now_us), ids, limit, after)
 
 
-def _place(cursor: str) -> Place:
+def _parse_cursor(cursor: str) -> Cursor:
     try:
         decoded = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         time_us, event_id, name = decoded
@@ -82,10 +82,10 @@ def _place(cursor: str) -> Place:
         raise ParameterError(
             "Query parameter cursor must be the next_cursor of the page before"
         ) from error
-    return Place(time_us, event_id, name)
+    return Cursor(time_us, event_id, name)
 
 
-def recent_sql(recent: Recent, schema: pa.Schema) -> Statement:
+def events_sql(recent: EventsQuery, schema: pa.Schema) -> Statement:
     """Rows are the columns of `schema`, times in µs since 1970; one row more than a page has when
     there is another page."""
     bindings = Bindings()
@@ -116,17 +116,19 @@ def recent_sql(recent: Recent, schema: pa.Schema) -> Statement:
     )
 
 
-def _answer(recent: Recent, names: Sequence[str], restore: Restore, answers: list[Rows]) -> Answer:
-    found = [dict(zip(names, row, strict=False)) for row in answers[0]]
+def _result(
+    recent: EventsQuery, names: Sequence[str], restore: Restore, results: list[Rows]
+) -> QueryResult:
+    found = [dict(zip(names, row, strict=False)) for row in results[0]]
     page = found[: recent.limit]
     cursor = None
     if len(found) > len(page):
         last = page[-1]
-        cursor = Place(last["event_time"], last["id"], last["name"]).cursor()
+        cursor = Cursor(last["event_time"], last["id"], last["name"]).text()
     events = [restore(row) for row in page]
     rows = [
         [*(event[name] for name in list(_COLUMNS)[:-1]), orjson.dumps(event).decode()]
         for event in events
     ]
     document = {**recent.selection.range.document(), "events": events, "next_cursor": cursor}
-    return Answer(document, _COLUMNS, rows)
+    return QueryResult(document, _COLUMNS, rows)

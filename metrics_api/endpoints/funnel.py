@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
-from metrics_api.endpoints.endpoint import Answer, Plan, Rows
+from metrics_api.endpoints.endpoint import QueryPlan, QueryResult, Rows
 from metrics_api.errors import ParameterError
 from metrics_api.query.dimensions import Dimension
 from metrics_api.query.filters import Filter, parse_filters
@@ -51,10 +51,10 @@ class Funnel:
     limit: int
 
 
-def plan_funnel(parameters: Parameters, now_us: int) -> Plan:
+def plan_funnel(parameters: Parameters, now_us: int) -> QueryPlan:
     """Raises ParameterError."""
     funnel = parse_funnel(parameters, now_us=now_us)
-    return Plan([funnel_sql(funnel)], partial(_answer, funnel), funnel.selection.range.end.us)
+    return QueryPlan([funnel_sql(funnel)], partial(_result, funnel), funnel.selection.range.end.us)
 
 
 def parse_funnel(parameters: Parameters, *, now_us: int) -> Funnel:
@@ -132,9 +132,9 @@ def funnel_sql(funnel: Funnel) -> Statement:
     )
 
 
-def _answer(funnel: Funnel, answers: list[Rows]) -> Answer:
+def _result(funnel: Funnel, results: list[Rows]) -> QueryResult:
     counts: dict[str, list[int]] = {}
-    for group, level, users in answers[0]:
+    for group, level, users in results[0]:
         reached = counts.setdefault(group, [0] * len(funnel.steps))
         for step in range(level):
             reached[step] += users
@@ -158,7 +158,7 @@ def _answer(funnel: Funnel, answers: list[Rows]) -> Answer:
         for group, reached in shown
         for number, step in enumerate(funnel.steps)
     ]
-    return Answer(
+    return QueryResult(
         document,
         {"group_key": "text", "step": "text", "number": "integer", "users": "integer"},
         rows,

@@ -3,44 +3,45 @@
 from functools import partial
 from typing import Any
 
-from metrics_api.endpoints.endpoint import Answer, Kind, Plan, Rows
-from metrics_api.endpoints.metrics_rows import Line, Lines, read_lines
+from metrics_api.endpoints.endpoint import QueryPlan, QueryResult, Rows
+from metrics_api.endpoints.metrics_rows import MetricRow, MetricRows, read_metric_rows
 from metrics_api.endpoints.metrics_sql import build_sql
 from metrics_api.query.params import Query, parse_query, parse_top
 from metrics_api.query.query_string import Parameters
+from metrics_api.query.statement import Kind
 
 METRICS_COLUMNS: dict[str, Kind] = {"total_count": "integer", "unique_user_count": "integer"}
 
 
-def plan_metrics(parameters: Parameters, now_us: int) -> Plan:
+def plan_metrics(parameters: Parameters, now_us: int) -> QueryPlan:
     """Raises ParameterError."""
     query = parse_query(parameters, now_us=now_us)
     compared = query.compared()
     queries = [query] if compared is None else [query, compared]
-    return Plan(
+    return QueryPlan(
         [build_sql(query) for query in queries],
-        partial(_answer_metrics, queries),
+        partial(_result_metrics, queries),
         query.selection.range.end.us,
     )
 
 
-def plan_top(parameters: Parameters, now_us: int) -> Plan:
+def plan_top(parameters: Parameters, now_us: int) -> QueryPlan:
     """Raises ParameterError."""
     query = parse_top(parameters, now_us=now_us)
-    return Plan([build_sql(query)], partial(_answer_top, query), query.selection.range.end.us)
+    return QueryPlan([build_sql(query)], partial(_result_top, query), query.selection.range.end.us)
 
 
-def _answer_metrics(queries: list[Query], answers: list[Rows]) -> Answer:
+def _result_metrics(queries: list[Query], results: list[Rows]) -> QueryResult:
     query = queries[0]
-    found = [read_lines(query, rows) for query, rows in zip(queries, answers, strict=True)]
+    found = [read_metric_rows(query, rows) for query, rows in zip(queries, results, strict=True)]
     document = _document(query, found[0])
     if len(found) > 1:
         document["compare"] = _document(queries[1], found[1])
     return _with_table(query, document, found[0])
 
 
-def _answer_top(query: Query, answers: list[Rows]) -> Answer:
-    lines = read_lines(query, answers[0])
+def _result_top(query: Query, results: list[Rows]) -> QueryResult:
+    lines = read_metric_rows(query, results[0])
     [dimension] = query.groups
     document = {
         "dimension": dimension.name,
@@ -52,7 +53,7 @@ def _answer_top(query: Query, answers: list[Rows]) -> Answer:
     return _with_table(query, document, lines)
 
 
-def _document(query: Query, lines: Lines) -> dict[str, Any]:
+def _document(query: Query, lines: MetricRows) -> dict[str, Any]:
     names = query.selection.names
     document: dict[str, Any] = {"event_name": ", ".join(names)}
     if len(names) > 1:
@@ -68,7 +69,7 @@ def _document(query: Query, lines: Lines) -> dict[str, Any]:
     return document
 
 
-def _group(query: Query, lines: Lines, line: Line) -> dict[str, Any]:
+def _group(query: Query, lines: MetricRows, line: MetricRow) -> dict[str, Any]:
     names = [group.name for group in query.groups]
     group: dict[str, Any] = {"group_key": "other" if line.is_other else " / ".join(line.keys)}
     if len(names) > 1:
@@ -81,11 +82,11 @@ def _group(query: Query, lines: Lines, line: Line) -> dict[str, Any]:
     return group
 
 
-def _series(query: Query, points: list[Line]) -> list[dict[str, Any]]:
+def _series(query: Query, points: list[MetricRow]) -> list[dict[str, Any]]:
     return [{"time": point.bucket, **_numbers(query, point)} for point in points]
 
 
-def _numbers(query: Query, line: Line) -> dict[str, Any]:
+def _numbers(query: Query, line: MetricRow) -> dict[str, Any]:
     numbers: dict[str, Any] = {"total_count": line.count, "unique_user_count": line.users}
     if query.measures:
         names = [measure.name for measure in query.measures]
@@ -93,7 +94,7 @@ def _numbers(query: Query, line: Line) -> dict[str, Any]:
     return numbers
 
 
-def _with_table(query: Query, document: dict[str, Any], lines: Lines) -> Answer:
+def _with_table(query: Query, document: dict[str, Any], lines: MetricRows) -> QueryResult:
     """The table has the points where there is an interval, else the groups, else the total."""
     columns: dict[str, Kind] = {group.name: "text" for group in query.groups}
     if query.groups:
@@ -112,4 +113,4 @@ def _with_table(query: Query, document: dict[str, Any], lines: Lines) -> Answer:
         row: list[Any] = [*line.keys, *([int(line.is_other)] if query.groups else [])]
         row += [line.bucket] if query.interval else []
         rows.append([*row, line.count, line.users, *line.measures])
-    return Answer(document, columns, rows)
+    return QueryResult(document, columns, rows)

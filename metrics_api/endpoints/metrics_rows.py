@@ -12,7 +12,7 @@ from metrics_api.query.params import Query
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class MetricRow:
     """A row of `build_sql`; the keys of the other group are empty texts."""
 
     keys: tuple[str, ...]
@@ -23,35 +23,35 @@ class Line:
     measures: tuple[float | int | None, ...]
 
 
-Place = tuple[bool, tuple[str, ...]] | None
+SeriesKey = tuple[bool, tuple[str, ...]] | None
 
 
 @dataclass(slots=True)
-class Lines:
+class MetricRows:
     """groups: in the order asked for, the other group last; series: in the order of time;
     is_truncated: there are groups beyond the limit."""
 
-    total: Line
-    groups: list[Line] = field(default_factory=list)
-    series: dict[Place, list[Line]] = field(default_factory=dict)
+    total: MetricRow
+    groups: list[MetricRow] = field(default_factory=list)
+    series: dict[SeriesKey, list[MetricRow]] = field(default_factory=dict)
     is_truncated: bool = False
 
-    def series_of(self, line: Line | None) -> list[Line]:
+    def series_of(self, line: MetricRow | None) -> list[MetricRow]:
         """The points of a group, or of the total for None."""
-        return self.series.get(_place(line), [])
+        return self.series.get(_series_key(line), [])
 
 
-def _place(line: Line | None) -> Place:
+def _series_key(line: MetricRow | None) -> SeriesKey:
     return None if line is None else (line.is_other, line.keys)
 
 
-def read_lines(query: Query, rows: Rows) -> Lines:
+def read_metric_rows(query: Query, rows: Rows) -> MetricRows:
     """Raises ParameterError when the gaps to fill are too many."""
     keys = len(query.groups)
-    lines = Lines(_empty(query, (), ""))
+    lines = MetricRows(_empty(query, (), ""))
     for is_group, is_bucket, is_other, *rest in rows:
         count, users, *measures = rest[keys + 1 :]
-        line = Line(
+        line = MetricRow(
             tuple(rest[:keys]) if is_group else (),
             rest[keys],
             bool(is_group and is_other),
@@ -60,7 +60,7 @@ def read_lines(query: Query, rows: Rows) -> Lines:
             tuple(m.read(found) for m, found in zip(query.measures, measures, strict=True)),
         )
         if is_bucket:
-            lines.series.setdefault(_place(line if is_group else None), []).append(line)
+            lines.series.setdefault(_series_key(line if is_group else None), []).append(line)
         elif is_group:
             lines.groups.append(line)
         else:
@@ -71,14 +71,16 @@ def read_lines(query: Query, rows: Rows) -> Lines:
     return lines
 
 
-def _empty(query: Query, keys: tuple[str, ...], bucket: str, *, is_other: bool = False) -> Line:
-    return Line(keys, bucket, is_other, 0, 0, (None,) * len(query.measures))
+def _empty(
+    query: Query, keys: tuple[str, ...], bucket: str, *, is_other: bool = False
+) -> MetricRow:
+    return MetricRow(keys, bucket, is_other, 0, 0, (None,) * len(query.measures))
 
 
-def _order(query: Query, lines: Lines) -> None:
+def _order(query: Query, lines: MetricRows) -> None:
     is_time = [group.kind == "time" for group in query.groups]
 
-    def by_key(line: Line) -> list[Any]:
+    def by_key(line: MetricRow) -> list[Any]:
         return [_time(k) if t else k for k, t in zip(line.keys, is_time, strict=True)]
 
     lines.groups.sort(key=by_key, reverse=query.order == "key" and query.descending)
@@ -86,7 +88,7 @@ def _order(query: Query, lines: Lines) -> None:
         position = [measure.name for measure in query.measures]
         sign = -1 if query.descending else 1
 
-        def by_number(line: Line) -> tuple[bool, float]:
+        def by_number(line: MetricRow) -> tuple[bool, float]:
             match query.order:
                 case "total_count":
                     number: float | None = line.count
@@ -111,14 +113,14 @@ def _time(bucket: str) -> str | datetime:
     return datetime.fromisoformat(bucket) if len(bucket) > len("2024-01-15 10:00:00") else bucket
 
 
-def _fill(query: Query, lines: Lines) -> None:
+def _fill(query: Query, lines: MetricRows) -> None:
     """Buckets without events become points, or groups, of nothing."""
     if query.interval:
         names = _names(query, query.interval, [p.bucket for p in lines.series_of(None)])
         for line in [None, *lines.groups]:
             keys, is_other = (line.keys, line.is_other) if line is not None else ((), False)
             points = {point.bucket: point for point in lines.series_of(line)}
-            lines.series[_place(line)] = [
+            lines.series[_series_key(line)] = [
                 points.get(name) or _empty(query, keys, name, is_other=is_other) for name in names
             ]
     elif query.order == "key" and not any(line.is_other for line in lines.groups):

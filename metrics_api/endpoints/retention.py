@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from metrics_api.calendar.moments import moment_of
 from metrics_api.calendar.zones import zone_of
-from metrics_api.endpoints.endpoint import Answer, Plan, Rows
+from metrics_api.endpoints.endpoint import QueryPlan, QueryResult, Rows
 from metrics_api.errors import ParameterError
 from metrics_api.query.local_time import local_time
 from metrics_api.query.params import Selection, parse_selection
@@ -38,12 +38,12 @@ class Retention:
     periods: int
 
 
-def plan_retention(parameters: Parameters, now_us: int) -> Plan:
+def plan_retention(parameters: Parameters, now_us: int) -> QueryPlan:
     """Raises ParameterError."""
     retention = parse_retention(parameters, now_us=now_us)
-    return Plan(
+    return QueryPlan(
         [retention_sql(retention)],
-        partial(_answer, retention, max(0, min(now_us, retention.selection.range.end.us))),
+        partial(_result, retention, max(0, min(now_us, retention.selection.range.end.us))),
         retention.selection.range.end.us,
     )
 
@@ -97,13 +97,13 @@ def _named(name: str | None, bindings: Bindings) -> str:
     return "1" if name is None else f"(name = {bindings.text(name)})"
 
 
-def _answer(retention: Retention, known_us: int, answers: list[Rows]) -> Answer:
-    """known_us: what comes later is not in the answers, and not known to be nothing."""
+def _result(retention: Retention, known_us: int, results: list[Rows]) -> QueryResult:
+    """known_us: what comes later is not in the results, and not known to be nothing."""
     last = _number(
         retention.period, moment_of(known_us, zone_of(retention.selection.range.zone)).date()
     )
     cohorts: dict[int, list[int | None]] = {}
-    for began, later, users in answers[0]:
+    for began, later, users in results[0]:
         if began not in cohorts:
             known = min(max(last - began + 1, 0), retention.periods)
             cohorts[began] = [0] * known + [None] * (retention.periods - known)
@@ -122,7 +122,7 @@ def _answer(retention: Retention, known_us: int, answers: list[Rows]) -> Answer:
             for began, counts in ordered
         ],
     }
-    return Answer(document, {"cohort": "text", "later": "integer", "users": "integer"}, rows)
+    return QueryResult(document, {"cohort": "text", "later": "integer", "users": "integer"}, rows)
 
 
 def _number(period: Period, day: date) -> int:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from metrics_api.endpoints.endpoint import Kind
 from metrics_api.errors import ParameterError
 from metrics_api.query.dimensions import PARAM_PREFIXES, parse_dimension
 from metrics_api.query.exact import average, order_by_sum, row_sum, sum_parts, total
-from metrics_api.query.statement import Bindings
+from metrics_api.query.statement import Bindings, Kind
 
 MEASURES_MAX = 10
 ITEM_NUMBERS = {"revenue": "items.revenue_in_usd", "quantity": "items.quantity"}

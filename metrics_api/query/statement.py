@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Kind = Literal["text", "integer", "number"]
+"""Of a result column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,6 @@ class Bindings:
 
     def integers(self, values: Sequence[int]) -> str:
         return self._bind(list(values), "Array(Int64)")
-
-    def unsigned(self, value: int) -> str:
-        return self._bind(value, "UInt64")
 
     def instant(self, us: int) -> str:
         """us: µs since 1970."""

@@ -11,7 +11,7 @@ import msgspec
 from cachetools import TLRUCache
 
 
-class Reply(msgspec.Struct, frozen=True):
+class CachedResponse(msgspec.Struct, frozen=True):
     """made_s: Unix time; life_s: how long it may be given out; is_truncated: its list goes on."""
 
     body: bytes
@@ -22,30 +22,30 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Cache(Protocol):
-    async def get(self, key: str) -> Reply | None: ...
+    async def get(self, key: str) -> CachedResponse | None: ...
 
-    async def put(self, key: str, reply: Reply) -> None: ...
+    async def put(self, key: str, response: CachedResponse) -> None: ...
 
     async def close(self) -> None: ...
 
 
 class MemoryCache:
-    """Of this process; the least recently used reply goes first."""
+    """Of this process; the least recently used response goes first."""
 
     def __init__(self, *, bytes_max: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._replies: TLRUCache[str, Reply] = TLRUCache(
+        self._responses: TLRUCache[str, CachedResponse] = TLRUCache(
             bytes_max,
-            ttu=lambda _, reply, now: now + reply.life_s,
+            ttu=lambda _, response, now: now + response.life_s,
             timer=clock,
-            getsizeof=lambda reply: len(reply.body),
+            getsizeof=lambda response: len(response.body),
         )
 
-    async def get(self, key: str) -> Reply | None:
-        return self._replies.get(key)
+    async def get(self, key: str) -> CachedResponse | None:
+        return self._responses.get(key)
 
-    async def put(self, key: str, reply: Reply) -> None:
-        if len(reply.body) <= self._replies.maxsize:
-            self._replies[key] = reply
+    async def put(self, key: str, response: CachedResponse) -> None:
+        if len(response.body) <= self._responses.maxsize:
+            self._responses[key] = response
 
     async def close(self) -> None:
-        self._replies.clear()
+        self._responses.clear()

@@ -7,7 +7,8 @@ import orjson
 import pyarrow as pa
 from pyarrow import csv
 
-from metrics_api.endpoints.endpoint import Answer, Kind
+from metrics_api.endpoints.endpoint import QueryResult
+from metrics_api.query.statement import Kind
 
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
 _TYPES: Mapping[Kind, pa.DataType] = {
@@ -53,11 +54,11 @@ def _names(media_type: str) -> tuple[str, str, str]:
     return media_type, f"{media_type.partition('/')[0]}/*", "*/*"
 
 
-def render(answer: Answer, media_type: str) -> bytes:
+def render(result: QueryResult, media_type: str) -> bytes:
     """The body of the reply."""
     if media_type == JSON:
-        return orjson.dumps(answer.document)
-    table = _table(answer)
+        return orjson.dumps(result.document)
+    table = _table(result)
     body = io.BytesIO()
     if media_type == CSV:
         csv.write_csv(table, body)
@@ -67,8 +68,8 @@ def render(answer: Answer, media_type: str) -> bytes:
     return body.getvalue()
 
 
-def _table(answer: Answer) -> pa.Table:
-    schema = pa.schema([pa.field(name, _TYPES[kind]) for name, kind in answer.columns.items()])
-    columns = list(zip(*answer.rows, strict=True)) or [()] * len(schema)
+def _table(result: QueryResult) -> pa.Table:
+    schema = pa.schema([pa.field(name, _TYPES[kind]) for name, kind in result.columns.items()])
+    columns = list(zip(*result.rows, strict=True)) or [()] * len(schema)
     arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)

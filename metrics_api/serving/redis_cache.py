@@ -10,8 +10,8 @@ import msgspec
 import structlog
 from redis.asyncio import Redis
 
-from metrics_api.serving.cache import Reply
-from storage.redis import OPTIONS, REDIS_ERRORS, RedisState
+from metrics_api.serving.cache import CachedResponse
+from storage.redis import OPTIONS, REDIS_ERRORS, RedisBreaker
 
 log = structlog.get_logger()
 
@@ -31,27 +31,31 @@ class RedisCache:
         answers."""
         self._redis = Redis.from_url(url, **OPTIONS)
         self._namespace = namespace
-        self._state = RedisState("cache", on_change=on_state, clock=clock)
+        self._state = RedisBreaker("cache", on_change=on_state, clock=clock)
 
-    async def get(self, key: str) -> Reply | None:
+    async def get(self, key: str) -> CachedResponse | None:
         if self._state.is_paused:
             return None
         try:
             stored = await self._redis.get(self._key(key))
             self._state.answered()
-            return msgspec.msgpack.decode(stored, type=Reply) if isinstance(stored, bytes) else None
+            return (
+                msgspec.msgpack.decode(stored, type=CachedResponse)
+                if isinstance(stored, bytes)
+                else None
+            )
         except REDIS_ERRORS as error:
             self._state.failed(error)
         except msgspec.MsgspecError:
-            log.warning("a cached reply can't be read")
+            log.warning("a cached response can't be read")
         return None
 
-    async def put(self, key: str, reply: Reply) -> None:
+    async def put(self, key: str, response: CachedResponse) -> None:
         if self._state.is_paused:
             return
-        life_ms = max(1, round(reply.life_s * 1000))
+        life_ms = max(1, round(response.life_s * 1000))
         try:
-            await self._redis.set(self._key(key), msgspec.msgpack.encode(reply), px=life_ms)
+            await self._redis.set(self._key(key), msgspec.msgpack.encode(response), px=life_ms)
             self._state.answered()
         except REDIS_ERRORS as error:
             self._state.failed(error)

@@ -1,4 +1,4 @@
-"""GET of every question: from the query string to the reply, through the cache."""
+"""GET of every question: from the query string to the response, through the cache."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import orjson
 import structlog
 from falcon.asgi import Request, Response
 
-from metrics_api.endpoints.endpoint import Plan, Question, Rows
+from metrics_api.endpoints.endpoint import Endpoint, QueryPlan, Rows
 from metrics_api.errors import (
     ParameterError,
     QueryBusyError,
@@ -23,10 +23,10 @@ from metrics_api.query.query_string import Parameters
 from metrics_api.query.statement import Statement
 from metrics_api.query.times import printed_ms
 from metrics_api.query.unknown_parameters import with_unknown
-from metrics_api.serving.cache import Reply
+from metrics_api.serving.cache import CachedResponse
 from metrics_api.serving.formats import preferred_type, render
 from metrics_api.serving.freshness import Freshness
-from metrics_api.serving.single_flight import Answers
+from metrics_api.serving.single_flight import SingleFlightCache
 from storage.clickhouse.reader import Reader
 from storage.errors import (
     LIMIT_CODES,
@@ -41,13 +41,13 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class QueryParts:
+class QueryContext:
     """What the resources of all questions share. flush_timeout_s: how long
     `?consistency=flushed` waits; open_s, closed_s: how long replies live whose range reaches the
     watermark, and of those that only late events can change; now_us: the time of day."""
 
     reader: Reader
-    answers: Answers
+    responses: SingleFlightCache
     freshness: Freshness
     instruments: QueryInstruments
     now_us: Callable[[], int]
@@ -56,65 +56,67 @@ class QueryParts:
     closed_s: float
 
 
-class QuestionResource:
-    def __init__(self, name: str, question: Question, parts: QueryParts) -> None:
+class QueryResource:
+    def __init__(self, name: str, endpoint: Endpoint, context: QueryContext) -> None:
         """name: of the question, for Prometheus and the cache."""
         self._name = name
-        self._question = question
-        self._parts = parts
+        self._endpoint = endpoint
+        self._context = context
         self._refusals: set[int | None] = set()
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        parts, media_type = self._parts, preferred_type(req.accept)
+        context, media_type = self._context, preferred_type(req.accept)
         parameters = Parameters(req.query_string)
         is_flushed = parameters.choice("consistency", CONSISTENCIES) == "flushed"
         try:
-            plan = self._question(parameters, parts.now_us())
+            plan = self._endpoint(parameters, context.now_us())
         except ParameterError as error:
             raise with_unknown(error, parameters) from error
         pairs = [pair for pair in parameters.pairs if pair[0] != "consistency"]
         asked = [self._name, media_type, pairs]
         key = sha256(orjson.dumps(asked)).hexdigest()
 
-        async def make() -> Reply:
+        async def make() -> CachedResponse:
             return await self._make(plan, media_type, is_flushed=is_flushed)
 
-        reply = await (parts.answers.renew if is_flushed else parts.answers.get)(key, make)
-        age_s = max(0.0, parts.now_us() / 1_000_000 - reply.made_s)
-        resp.content_type = reply.media_type
-        resp.data = reply.body
+        response = await (context.responses.renew if is_flushed else context.responses.get)(
+            key, make
+        )
+        age_s = max(0.0, context.now_us() / 1_000_000 - response.made_s)
+        resp.content_type = response.media_type
+        resp.data = response.body
         resp.set_header("Age", str(int(age_s)))
-        left_s = max(0, int(reply.life_s - age_s))
+        left_s = max(0, int(response.life_s - age_s))
         resp.set_header("Cache-Control", f"private, max-age={left_s}")
         resp.append_header("Vary", "Accept")
-        if reply.is_truncated:
+        if response.is_truncated:
             resp.set_header("Event-Stream-Truncated", "true")
 
-    async def _make(self, plan: Plan, media_type: str, *, is_flushed: bool) -> Reply:
-        parts = self._parts
+    async def _make(self, plan: QueryPlan, media_type: str, *, is_flushed: bool) -> CachedResponse:
+        context = self._context
         try:
             if is_flushed:
-                await parts.freshness.flush(timeout_s=parts.flush_timeout_s)
-            watermark_us = await parts.freshness.watermark_us()
+                await context.freshness.flush(timeout_s=context.flush_timeout_s)
+            watermark_us = await context.freshness.watermark_us()
         except TimeoutError as error:
             raise QueryTimeoutError(
                 str(error)
-                or f"The buffer was not flushed within {parts.flush_timeout_s:g} s: retry later"
+                or f"The buffer was not flushed within {context.flush_timeout_s:g} s: retry later"
             ) from error
         # Before storage is asked: what comes in from now on may not be in the answer.
-        made_us = parts.now_us()
-        with parts.instruments.timed(self._name):
+        made_us = context.now_us()
+        with context.instruments.timed(self._name):
             rows = [await self._rows(statement) for statement in plan.statements]
-        answer = plan.answer(rows)
-        answer.document["watermark"] = printed_ms(watermark_us)
+        result = plan.result(rows)
+        result.document["watermark"] = printed_ms(watermark_us)
         # Events of the range that were received and not stored yet are missing: it is not closed.
-        life_s = parts.closed_s if plan.end_us < watermark_us else parts.open_s
-        body, is_truncated = render(answer, media_type), answer.document.get("truncated") is True
-        return Reply(body, media_type, made_us / 1_000_000, life_s, is_truncated)
+        life_s = context.closed_s if plan.end_us < watermark_us else context.open_s
+        body, is_truncated = render(result, media_type), result.document.get("truncated") is True
+        return CachedResponse(body, media_type, made_us / 1_000_000, life_s, is_truncated)
 
     async def _rows(self, statement: Statement) -> Rows:
         try:
-            rows = await self._parts.reader.query(statement.sql, statement.parameters)
+            rows = await self._context.reader.query(statement.sql, statement.parameters)
         except BusyError as error:
             raise QueryBusyError("Too many queries are waiting: retry later") from error
         except StorageError as error:

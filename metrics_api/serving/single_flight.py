@@ -5,32 +5,32 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from metrics_api.instruments import QueryInstruments
-from metrics_api.serving.cache import Cache, Reply
+from metrics_api.serving.cache import Cache, CachedResponse
 
-Make = Callable[[], Awaitable[Reply]]
+Make = Callable[[], Awaitable[CachedResponse]]
 
 
 @dataclass(slots=True)
 class _Flight:
-    task: asyncio.Task[Reply]
+    task: asyncio.Task[CachedResponse]
     waiting: int = 0
 
 
-class Answers:
+class SingleFlightCache:
     def __init__(self, cache: Cache, instruments: QueryInstruments) -> None:
         self._cache = cache
         self._instruments = instruments
         self._flights: dict[str, _Flight] = {}
 
-    async def get(self, key: str, make: Make) -> Reply:
-        """The reply under `key`. When all who wait for it are cancelled, so is making it.
+    async def get(self, key: str, make: Make) -> CachedResponse:
+        """The response under `key`. When all who wait for it are cancelled, so is making it.
 
         Raises what `make` raises.
         """
-        reply = await self._cache.get(key)
-        if reply is not None:
+        response = await self._cache.get(key)
+        if response is not None:
             self._instruments.cache("hit")
-            return reply
+            return response
         flight = self._flights.get(key)
         self._instruments.cache("miss" if flight is None else "shared")
         if flight is None:
@@ -47,19 +47,19 @@ class Answers:
                 flight.task.cancel()
                 self._instruments.abandoned()
 
-    async def renew(self, key: str, make: Make) -> Reply:
-        """A reply made now, for one who must not get an older one. Raises what `make` raises."""
+    async def renew(self, key: str, make: Make) -> CachedResponse:
+        """A response made now, for one who must not get an older one. Raises what `make` raises."""
         self._instruments.cache("bypass")
         return await self._make(key, make)
 
     async def close(self) -> None:
         await self._cache.close()
 
-    async def _make(self, key: str, make: Make) -> Reply:
-        reply = await make()
-        if reply.life_s > 0:
-            await self._cache.put(key, reply)
-        return reply
+    async def _make(self, key: str, make: Make) -> CachedResponse:
+        response = await make()
+        if response.life_s > 0:
+            await self._cache.put(key, response)
+        return response
 
     def _land(self, key: str, flight: _Flight) -> None:
         """Whoever comes from now on starts anew."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import clickhouse_connect
 import urllib3
-from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.client import Client as Client  # lent to storage.tables
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from storage.clickhouse.server_url import ServerUrl, parse_server_url

@@ -21,7 +21,6 @@ from storage.errors import (
     TransientError,
     UnavailableError,
 )
-from storage.tables.schema import EVENT_KEY, EVENTS_TABLE
 
 _SETTINGS: Mapping[str, Any] = {
     # A month is the same in every copy of an event: FINAL need not look across months.
@@ -103,23 +102,6 @@ class Reader:
             raise
         finally:
             self._queries -= 1
-
-    async def recent_keys(self, *, seconds: int, limit: int) -> list[str]:
-        """EVENT_KEY of the last `limit` events received in the last `seconds`, oldest first.
-
-        Raises StorageError.
-        """
-        recent = f"FROM {EVENTS_TABLE} WHERE received_at >= now() - {{seconds:UInt32}}"
-        last = "ORDER BY received_at DESC LIMIT {limit:UInt64}"
-        rows = await self.query(
-            # PERF: the times alone first, for to sort the ids of all takes 200 MB more.
-            f"WITH (SELECT min(received_at) FROM (SELECT received_at {recent} {last})) AS first"
-            f" SELECT {EVENT_KEY} {recent} AND received_at >= first {last}",
-            {"seconds": seconds, "limit": limit},
-            max_result_rows=0,
-            max_rows_to_read=0,
-        )
-        return [key for (key,) in reversed(rows)]
 
     def _query(
         self, sql: str, parameters: dict[str, Any], settings: dict[str, Any], tag: str

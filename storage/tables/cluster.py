@@ -21,7 +21,7 @@ _CLUSTER_SETTINGS: Mapping[str, int | str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class ClusterLayout:
     """cluster: as `system.clusters` names it, None for one server."""
 
     cluster: str | None = None

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clickhouse_connect.driver.client import Client
-
+from storage.clickhouse.client import Client
 from storage.errors import PausedError
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 from storage.tables.expected import MIGRATIONS_TABLE, expected_tables
 from storage.tables.rekey import EARLIER_SORT_KEY, NEW, OLD, Rekeying
 from storage.tables.schema import EVENTS_TABLE
@@ -38,9 +37,9 @@ class _Table:
     comment: str
 
 
-def look(client: Client, placement: Placement) -> Found:
+def look(client: Client, layout: ClusterLayout) -> Found:
     """Raises PausedError when a table is not ours, what the driver raises."""
-    expected = expected_tables(placement)
+    expected = expected_tables(layout)
     [(database,)] = client.query("SELECT currentDatabase()").result_rows
     names = {"database": database, "tables": [*expected, NEW, OLD]}
     rows = client.query(
@@ -49,7 +48,7 @@ def look(client: Client, placement: Placement) -> Found:
         parameters=names,
     ).result_rows
     tables = {name: _Table(*columns) for name, *columns in rows}
-    _check_ours(tables, database, placement)
+    _check_ours(tables, database, layout)
     missing_here = frozenset(expected) - frozenset(tables)
     applied: frozenset[int] = frozenset()
     if MIGRATIONS_TABLE in tables:
@@ -61,33 +60,35 @@ def look(client: Client, placement: Placement) -> Found:
         parameters={"database": database, "table": EVENTS_TABLE},
     ).result_rows
     columns = frozenset(name for (name,) in rows)
-    if not placement.cluster:
+    if not layout.cluster:
         rekeying = _rekeying(tables)
         return Found(missing_here, missing_here, applied, columns, rekeying, None, 1)
-    slots = _slots(client, placement)
-    shardings = _shardings(client, placement, names)
+    slots = _slots(client, layout)
+    shardings = _shardings(client, layout, names)
     # A server that was away when a shard was added has fewer eras, a new one has no table.
     sharding = max(shardings, key=lambda sharding: len(sharding.eras), default=None)
     if sharding is not None:
         if any(sharding.eras[: len(other.eras)] != other.eras for other in shardings):
             raise PausedError(
-                f"The servers of cluster {placement.cluster} do not agree on which shard an event"
+                f"The servers of cluster {layout.cluster} do not agree on which shard an event"
                 f" is: compare the comments of their tables {EVENTS_TABLE}"
             )
         if slots < sharding.slots:
             raise PausedError(
-                f"Cluster {placement.cluster} has shards of weight {slots}, and had"
+                f"Cluster {layout.cluster} has shards of weight {slots}, and had"
                 f" {sharding.slots}: put them back, for they have events"
             )
-    missing = missing_here | _missing_elsewhere(client, placement, names)
+    missing = missing_here | _missing_elsewhere(client, layout, names)
     has_one_key = len(set(shardings)) <= 1
     return Found(missing, missing_here, applied, columns, None, sharding, slots, has_one_key)
 
 
-def _shardings(client: Client, placement: Placement, names: Mapping[str, object]) -> list[Sharding]:
+def _shardings(
+    client: Client, layout: ClusterLayout, names: Mapping[str, object]
+) -> list[Sharding]:
     """Of each server that answers and has the events table."""
     rows = client.query(
-        f"SELECT comment FROM {placement.everywhere('system.tables')}"
+        f"SELECT comment FROM {layout.everywhere('system.tables')}"
         " WHERE database = {database:String} AND name = {table:String}",
         parameters={"database": names["database"], "table": EVENTS_TABLE},
         settings={"skip_unavailable_shards": 1},
@@ -96,7 +97,7 @@ def _shardings(client: Client, placement: Placement, names: Mapping[str, object]
         return [Sharding.parse(comment) for (comment,) in rows]
     except ValueError as error:
         raise PausedError(
-            f"A table {EVENTS_TABLE} on another server of cluster {placement.cluster} is not one of"
+            f"A table {EVENTS_TABLE} on another server of cluster {layout.cluster} is not one of"
             " Event Stream, and was left alone: name another database in clickhouse_url"
         ) from error
 
@@ -112,18 +113,18 @@ def _rekeying(tables: Mapping[str, _Table]) -> Rekeying | None:
     return "clean up"
 
 
-def _check_ours(tables: Mapping[str, _Table], database: str, placement: Placement) -> None:
-    for name, shape in expected_tables(placement).items():
+def _check_ours(tables: Mapping[str, _Table], database: str, layout: ClusterLayout) -> None:
+    for name, shape in expected_tables(layout).items():
         table = tables.get(name)
         if table is None:
             continue
         ours = table.engine.endswith(shape.engine)
         if shape.sorting_key is not None:
             keys = [shape.sorting_key]
-            if name == EVENTS_TABLE and not placement.cluster:
+            if name == EVENTS_TABLE and not layout.cluster:
                 keys.append(EARLIER_SORT_KEY)
             ours = ours and table.sorting_key in keys
-        if ours and name == EVENTS_TABLE and placement.cluster:
+        if ours and name == EVENTS_TABLE and layout.cluster:
             try:
                 Sharding.parse(table.comment)
             except ValueError:
@@ -132,32 +133,32 @@ def _check_ours(tables: Mapping[str, _Table], database: str, placement: Placemen
             sort = f", sorted by {table.sorting_key}" if table.sorting_key else ""
             raise PausedError(
                 f"Table {name} of database {database} is not one of Event Stream"
-                f" {'on a cluster' if placement.cluster else 'on one server'}"
+                f" {'on a cluster' if layout.cluster else 'on one server'}"
                 f" ({table.engine}{sort}), and was left alone: name another database in"
                 " clickhouse_url"
             )
 
 
-def _slots(client: Client, placement: Placement) -> int:
+def _slots(client: Client, layout: ClusterLayout) -> int:
     [(slots,)] = client.query(
         "SELECT sum(shard_weight) FROM system.clusters"
         " WHERE cluster = {cluster:String} AND replica_num = 1",
-        parameters={"cluster": placement.cluster},
+        parameters={"cluster": layout.cluster},
     ).result_rows
     if not slots:
         raise PausedError(
-            f"ClickHouse knows no cluster {placement.cluster}: correct clickhouse_cluster, or"
+            f"ClickHouse knows no cluster {layout.cluster}: correct clickhouse_cluster, or"
             " remote_servers in the configuration of the servers"
         )
     return int(slots)
 
 
 def _missing_elsewhere(
-    client: Client, placement: Placement, names: Mapping[str, object]
+    client: Client, layout: ClusterLayout, names: Mapping[str, object]
 ) -> frozenset[str]:
     # Of those servers that answer: one that is down must not keep the others from working.
     rows = client.query(
-        f"SELECT database, name, count() FROM {placement.everywhere('system.tables')}"
+        f"SELECT database, name, count() FROM {layout.everywhere('system.tables')}"
         " WHERE database = {database:String} AND name IN {tables:Array(String)}"
         " OR database = 'system' AND name = 'one' GROUP BY database, name",
         parameters=dict(names),
@@ -167,6 +168,6 @@ def _missing_elsewhere(
     answering = copies.get(("system", "one"), 0)
     return frozenset(
         name
-        for name in expected_tables(placement)
+        for name in expected_tables(layout)
         if copies.get((names["database"], name), 0) < answering
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 from storage.tables.rollups import ROLLUPS, VIEWS
 from storage.tables.schema import EVENTS_TABLE, SORT_KEY
 
@@ -21,14 +21,14 @@ class Shape:
     sorting_key: str | None = None
 
 
-def expected_tables(placement: Placement) -> Mapping[str, Shape]:
+def expected_tables(layout: ClusterLayout) -> Mapping[str, Shape]:
     """All of them, by name."""
     shapes = {
-        placement.local(EVENTS_TABLE): Shape("ReplacingMergeTree", SORT_KEY),
-        **{placement.local(table): Shape("AggregatingMergeTree") for _, table in ROLLUPS},
+        layout.local(EVENTS_TABLE): Shape("ReplacingMergeTree", SORT_KEY),
+        **{layout.local(table): Shape("AggregatingMergeTree") for _, table in ROLLUPS},
         **{view: Shape("MaterializedView") for view in VIEWS},
         MIGRATIONS_TABLE: Shape("ReplacingMergeTree", "version"),
     }
-    if placement.cluster:
+    if layout.cluster:
         shapes |= {table: Shape("Distributed") for table in DATA_TABLES}
     return shapes

@@ -3,29 +3,47 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clickhouse_connect.driver.client import Client
-
-from storage.clickhouse.client import storage_errors
+from storage.clickhouse.client import Client, storage_errors
+from storage.clickhouse.reader import Reader
 from storage.errors import NOT_THERE_CODES, StorageError
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 from storage.tables.expected import DATA_TABLES
 from storage.tables.schema import EVENT_KEY, EVENTS_TABLE
 
 KEYS_PER_QUERY = 10_000
 
 
-def broken_parts_query(placement: Placement) -> tuple[str, Mapping[str, Any]]:
+def broken_parts_query(layout: ClusterLayout) -> tuple[str, Mapping[str, Any]]:
     """For the parts that a server set aside because it could not read them.
 
     Rows are (host, table, part, reason), of all replicas on a cluster.
     """
     return (
         "SELECT concat(hostName(), ':', toString(tcpPort())), table, name, reason"
-        f" FROM {placement.everywhere('system.detached_parts')}"
+        f" FROM {layout.everywhere('system.detached_parts')}"
         " WHERE database = currentDatabase() AND table IN {tables:Array(String)}"
         " AND startsWith(reason, 'broken')",
-        {"tables": [placement.local(table) for table in DATA_TABLES]},
+        {"tables": [layout.local(table) for table in DATA_TABLES]},
     )
+
+
+async def recent_keys(reader: Reader, *, seconds: int, limit: int) -> list[str]:
+    """EVENT_KEY of the last `limit` events received in the last `seconds`, oldest first.
+
+    Raises:
+        StorageError: the query failed.
+    """
+    recent = f"FROM {EVENTS_TABLE} WHERE received_at >= now() - {{seconds:UInt32}}"
+    last = "ORDER BY received_at DESC LIMIT {limit:UInt64}"
+    rows = await reader.query(
+        # PERF: the times first, because sorting the ids of all events takes 200 MB more.
+        f"WITH (SELECT min(received_at) FROM (SELECT received_at {recent} {last})) AS first"
+        f" SELECT {EVENT_KEY} {recent} AND received_at >= first {last}",
+        {"seconds": seconds, "limit": limit},
+        max_result_rows=0,
+        max_rows_to_read=0,
+    )
+    return [key for (key,) in reversed(rows)]
 
 
 def count_events(client: Client) -> tuple[int, int]:
@@ -37,9 +55,9 @@ def count_events(client: Client) -> tuple[int, int]:
     return int(events), int(ids)
 
 
-def detached_parts(client: Client, placement: Placement) -> list[str]:
+def detached_parts(client: Client, layout: ClusterLayout) -> list[str]:
     """What is wrong with them, a line each. Raises StorageError."""
-    sql, parameters = broken_parts_query(placement)
+    sql, parameters = broken_parts_query(layout)
     with storage_errors():
         rows = client.query(sql, parameters=dict(parameters)).result_rows
     return [
@@ -48,7 +66,7 @@ def detached_parts(client: Client, placement: Placement) -> list[str]:
     ]
 
 
-def damaged_parts(client: Client, placement: Placement) -> list[str]:
+def damaged_parts(client: Client, layout: ClusterLayout) -> list[str]:
     """What is wrong with the parts in use of the connected server, a line each: reads all of them.
 
     Raises StorageError.
@@ -57,7 +75,7 @@ def damaged_parts(client: Client, placement: Placement) -> list[str]:
     for table in DATA_TABLES:
         with storage_errors():
             checks: Sequence[Sequence[Any]] = client.query(
-                f"CHECK TABLE {placement.local(table)}",
+                f"CHECK TABLE {layout.local(table)}",
                 settings={"check_query_single_value_result": 0},
             ).result_rows
         # A part is (name, is it sound, message); of an empty table there is one word.
@@ -69,7 +87,7 @@ def damaged_parts(client: Client, placement: Placement) -> list[str]:
     return damaged
 
 
-def unreadable_replicas(client: Client, placement: Placement) -> list[str]:
+def unreadable_replicas(client: Client, layout: ClusterLayout) -> list[str]:
     """What can't be read on any replica of a cluster, a line for each table: reads everything.
 
     Raises StorageError when a server does not answer.
@@ -77,8 +95,7 @@ def unreadable_replicas(client: Client, placement: Placement) -> list[str]:
     faults = []
     for table in DATA_TABLES:
         copies = (
-            f"clusterAllReplicas('{placement.cluster}', currentDatabase(),"
-            f" '{placement.local(table)}')"
+            f"clusterAllReplicas('{layout.cluster}', currentDatabase(), '{layout.local(table)}')"
         )
         try:
             with storage_errors():

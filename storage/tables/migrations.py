@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
-from clickhouse_connect.driver.client import Client
 
-from storage.clickhouse.client import storage_errors
+from storage.clickhouse.client import Client, storage_errors
 from storage.errors import ACCESS_DENIED, PausedError
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 from storage.tables.existing import Found, look
 from storage.tables.expected import MIGRATIONS_TABLE
 from storage.tables.rekey import rekey_ddl
@@ -55,26 +54,26 @@ class Change:
 
 
 def steps(
-    schema: pa.Schema, *, placement: Placement = ONE_SERVER, sharding: Sharding = ONE_SHARD
+    schema: pa.Schema, *, layout: ClusterLayout = ONE_SERVER, sharding: Sharding = ONE_SHARD
 ) -> tuple[Migration, ...]:
     """All steps, oldest first. A released step is never edited: add one."""
-    events = create_table_ddl(schema, placement=placement, sharding=sharding)
+    events = create_table_ddl(schema, layout=layout, sharding=sharding)
     return (
         Migration(1, "create events", events),
-        Migration(2, "hash users", add_user_hash_ddl(placement)),
-        Migration(3, "create rollups", rollup_ddl(placement), once=rollup_backfill()),
+        Migration(2, "hash users", add_user_hash_ddl(layout)),
+        Migration(3, "create rollups", rollup_ddl(layout), once=rollup_backfill()),
     )
 
 
 def pending(
-    client: Client, schema: pa.Schema, *, placement: Placement = ONE_SERVER
+    client: Client, schema: pa.Schema, *, layout: ClusterLayout = ONE_SERVER
 ) -> list[Change]:
     """What the database lacks, in the order in which it is to be done. Changes nothing.
 
     Raises PausedError when a table is not ours, StorageError.
     """
     with storage_errors():
-        found = look(client, placement)
+        found = look(client, layout)
     sharding = found.sharding or Sharding.of(found.slots)
     changes = []
     if found.rekeying:
@@ -82,15 +81,15 @@ def pending(
         changes.append(Change("the whole identity of an event in the sort key", statements))
         if found.rekeying == "restore":
             return changes  # what follows is told from what is restored
-    changes += _missing_steps(found, schema, placement, sharding)
+    changes += _missing_steps(found, schema, layout, sharding)
     if found.columns:
         changes += [
-            Change(f"column {name}", add_column_ddl(name, kind, placement))
+            Change(f"column {name}", add_column_ddl(name, kind, layout))
             for name, kind in columns_ddl(schema)
             if name not in found.columns
         ]
     if not found.has_one_key:
-        key = placement.sharded_ddl(EVENTS_TABLE, sharding, replace=True)
+        key = layout.sharded_ddl(EVENTS_TABLE, sharding, replace=True)
         changes.append(Change("the same shards for an event on all servers", (key,)))
     if found.slots > sharding.slots:
         more = sharding.extended(found.slots, datetime.now(UTC).date())
@@ -98,7 +97,7 @@ def pending(
             Change(
                 f"{found.slots - sharding.slots} more shards for events from"
                 f" {more.eras[-1].first_day}",
-                (placement.sharded_ddl(EVENTS_TABLE, more, replace=True),),
+                (layout.sharded_ddl(EVENTS_TABLE, more, replace=True),),
                 for_operator=True,
             )
         )
@@ -106,19 +105,19 @@ def pending(
 
 
 def _missing_steps(
-    found: Found, schema: pa.Schema, placement: Placement, sharding: Sharding
+    found: Found, schema: pa.Schema, layout: ClusterLayout, sharding: Sharding
 ) -> list[Change]:
     ledger = (
-        f"CREATE TABLE IF NOT EXISTS {MIGRATIONS_TABLE}{placement.on_cluster}"
+        f"CREATE TABLE IF NOT EXISTS {MIGRATIONS_TABLE}{layout.on_cluster}"
         " (version UInt32, name String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
-        f" ENGINE = {placement.engine('ReplacingMergeTree', shared=True)} ORDER BY version",
+        f" ENGINE = {layout.engine('ReplacingMergeTree', shared=True)} ORDER BY version",
     )
     changes = []
     if MIGRATIONS_TABLE in found.missing:
         # Servers that came to the cluster later must not keep the others from working.
         on_new = MIGRATIONS_TABLE not in found.missing_here
         changes.append(Change(f"create {MIGRATIONS_TABLE}", ledger, for_operator=on_new))
-    for step in steps(schema, placement=placement, sharding=sharding):
+    for step in steps(schema, layout=layout, sharding=sharding):
         if step.version not in found.applied or found.missing_here or found.rekeying:
             done = (
                 f"INSERT INTO {MIGRATIONS_TABLE} (version, name)"
@@ -149,23 +148,23 @@ def apply(client: Client, changes: Sequence[Change]) -> None:
             raise
 
 
-def migrate(client: Client, schema: pa.Schema, *, placement: Placement = ONE_SERVER) -> list[str]:
+def migrate(client: Client, schema: pa.Schema, *, layout: ClusterLayout = ONE_SERVER) -> list[str]:
     """Bring the database to the newest version; returns what was done, for the log.
 
     What is for an operator is left. Raises StorageError.
     """
-    done, _ = migrate_and_tell(client, schema, placement=placement)
+    done, _ = migrate_and_tell(client, schema, layout=layout)
     return done
 
 
 def migrate_and_tell(
-    client: Client, schema: pa.Schema, *, placement: Placement = ONE_SERVER
+    client: Client, schema: pa.Schema, *, layout: ClusterLayout = ONE_SERVER
 ) -> tuple[list[str], list[str]]:
     """The same; returns what was done, and what is left to an operator."""
     done: list[str] = []
     left: list[str] = []
     for _ in range(ROUNDS_MAX):
-        changes = pending(client, schema, placement=placement)
+        changes = pending(client, schema, layout=layout)
         left = [change.name for change in changes if change.for_operator]
         ours = [change for change in changes if not change.for_operator]
         if not ours:

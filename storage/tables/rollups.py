@@ -4,7 +4,7 @@ Their states are sketches of ids and of users, which a copy of an event does not
 that the table has not collapsed yet, replays and backfills all leave them as they are.
 """
 
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 from storage.tables.schema import EVENTS_TABLE, ONE_SERVER, decade
 
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
@@ -36,20 +36,20 @@ MERGED = {name: f"{_SKETCH.format(suffix='Merge')}({name})" for name in ("events
 """What the states of several rows come to."""
 
 
-def rollup_ddl(placement: Placement = ONE_SERVER) -> tuple[str, ...]:
+def rollup_ddl(layout: ClusterLayout = ONE_SERVER) -> tuple[str, ...]:
     """The tables, and what feeds them: the events feed the hours, and the hours the days."""
     merged = ", ".join(f"{_SKETCH.format(suffix='MergeState')}({n}) AS {n}" for n in MERGED)
-    events, hourly, daily = map(placement.local, (EVENTS_TABLE, _HOURLY, _DAILY))
-    on = placement.on_cluster
+    events, hourly, daily = map(layout.local, (EVENTS_TABLE, _HOURLY, _DAILY))
+    on = layout.on_cluster
     days = (
         f"SELECT name, channel_type, {_floor('hours.time', DAY_US)} AS time, {merged}"
         f" FROM {hourly} AS hours GROUP BY {STATES_BY}"
     )
     return (
-        _table_ddl(hourly, placement),
-        _table_ddl(daily, placement),
-        *placement.distributed_ddl(_HOURLY, "rand()"),
-        *placement.distributed_ddl(_DAILY, "rand()"),
+        _table_ddl(hourly, layout),
+        _table_ddl(daily, layout),
+        *layout.distributed_ddl(_HOURLY, "rand()"),
+        *layout.distributed_ddl(_DAILY, "rand()"),
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_DAILY}_view{on} TO {daily} AS {days}",
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS {_HOURLY}_view{on} TO {hourly} AS "
         + _hours(events),
@@ -65,16 +65,16 @@ def _hours(table: str) -> str:
     return f"SELECT {STATES} FROM {table} GROUP BY {STATES_BY}"
 
 
-def _table_ddl(name: str, placement: Placement) -> str:
+def _table_ddl(name: str, layout: ClusterLayout) -> str:
     sketch = _SKETCH.format(suffix="")
     return (
-        f"CREATE TABLE IF NOT EXISTS {name}{placement.on_cluster}\n(\n"
+        f"CREATE TABLE IF NOT EXISTS {name}{layout.on_cluster}\n(\n"
         "    name LowCardinality(String),\n"
         "    channel_type LowCardinality(String),\n"
         "    time DateTime64(6, 'UTC'),\n"
         f"    events AggregateFunction({sketch}, UInt64),\n"
         f"    users AggregateFunction({sketch}, UInt128)\n)\n"
-        f"ENGINE = {placement.engine('AggregatingMergeTree')}\nPARTITION BY {decade('time')}\n"
+        f"ENGINE = {layout.engine('AggregatingMergeTree')}\nPARTITION BY {decade('time')}\n"
         "ORDER BY (name, time, channel_type)\n"
         # PERF: a row is some KB, so that a question must not read thousands of them for a few.
         "SETTINGS index_granularity = 64"

@@ -6,11 +6,11 @@ from the Arrow type. Which fields there are is not decided here.
 
 import pyarrow as pa
 
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 from storage.tables.sharding import Sharding
 
 EVENTS_TABLE = "events"
-ONE_SERVER = Placement()
+ONE_SERVER = ClusterLayout()
 ONE_SHARD = Sharding.of(1)
 DEDUPLICATION_INSERTS = 1_000
 """Insert tokens that the table remembers: far more than one flusher ever has in doubt."""
@@ -77,7 +77,7 @@ def columns_ddl(schema: pa.Schema) -> list[tuple[str, str]]:
 def create_table_ddl(
     schema: pa.Schema,
     *,
-    placement: Placement = ONE_SERVER,
+    layout: ClusterLayout = ONE_SERVER,
     sharding: Sharding = ONE_SHARD,
     table: str = EVENTS_TABLE,
 ) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ def create_table_ddl(
     """
     columns = ",\n    ".join(f"`{name}` {kind}" for name, kind in columns_ddl(schema))
     settings = {
-        f"{'' if placement.cluster else 'non_'}replicated_deduplication_window": (
+        f"{'' if layout.cluster else 'non_'}replicated_deduplication_window": (
             DEDUPLICATION_INSERTS
         ),
         # Old partitions end up as one part, so that FINAL costs nothing there.
@@ -101,37 +101,37 @@ def create_table_ddl(
         "fsync_after_insert": 1,
         "fsync_part_directory": 1,
     }
-    local = placement.local(table)
+    local = layout.local(table)
     create = (
-        f"CREATE TABLE IF NOT EXISTS {local}{placement.on_cluster}\n(\n    {columns},\n"
+        f"CREATE TABLE IF NOT EXISTS {local}{layout.on_cluster}\n(\n    {columns},\n"
         "    `version` UInt64 MATERIALIZED"
         " toUInt64(9223372036854775807 - toUnixTimestamp64Micro(received_at))"
         " CODEC(Delta, ZSTD(1)),\n"
         "    INDEX event_time_range event_time TYPE minmax,\n"
         "    INDEX received_at_range received_at TYPE minmax\n)\n"
-        f"ENGINE = {placement.engine('ReplacingMergeTree', 'version')}\n"
+        f"ENGINE = {layout.engine('ReplacingMergeTree', 'version')}\n"
         f"PARTITION BY {_PARTITION}\n"
         f"PRIMARY KEY ({PRIMARY_KEY})\nORDER BY ({SORT_KEY})\n"
         "SETTINGS " + ", ".join(f"{key} = {value}" for key, value in settings.items())
     )
-    if not placement.cluster:
+    if not layout.cluster:
         return (create,)
     # Copies of an event meet on one shard, where FINAL sees them both.
-    return (create, placement.sharded_ddl(table, sharding))
+    return (create, layout.sharded_ddl(table, sharding))
 
 
 def add_column_ddl(
-    name: str, kind: str, placement: Placement = ONE_SERVER, *, table: str = EVENTS_TABLE
+    name: str, kind: str, layout: ClusterLayout = ONE_SERVER, *, table: str = EVENTS_TABLE
 ) -> tuple[str, ...]:
     """ALTER TABLE for a column that a later version of the event has more."""
     return tuple(
-        f"ALTER TABLE {each}{placement.on_cluster} ADD COLUMN IF NOT EXISTS `{name}` {kind}"
-        for each in placement.tables(table)
+        f"ALTER TABLE {each}{layout.on_cluster} ADD COLUMN IF NOT EXISTS `{name}` {kind}"
+        for each in layout.tables(table)
     )
 
 
 def add_user_hash_ddl(
-    placement: Placement = ONE_SERVER, *, table: str = EVENTS_TABLE
+    layout: ClusterLayout = ONE_SERVER, *, table: str = EVENTS_TABLE
 ) -> tuple[str, ...]:
     """ALTER TABLE for who an event is of, as a number: 0 for nobody.
 
@@ -139,4 +139,4 @@ def add_user_hash_ddl(
     makes of a text: no two users are ever taken for one.
     """
     hashed = f"if({USER} = '', 0, reinterpretAsUInt128(sipHash128({USER})))"
-    return add_column_ddl("user_hash", f"UInt128 MATERIALIZED {hashed}", placement, table=table)
+    return add_column_ddl("user_hash", f"UInt128 MATERIALIZED {hashed}", layout, table=table)

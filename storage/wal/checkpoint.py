@@ -1,9 +1,10 @@
 """The small files of a log's directory: how far storage is, and what the log is called."""
 
-import os
 import uuid
 import zlib
 from pathlib import Path
+
+from storage.files import replacing
 
 CHECKPOINT, STREAM, QUARANTINE = "checkpoint", "stream", "quarantine"
 
@@ -24,13 +25,15 @@ class WalState:
     def write_checkpoint(self, sequence: int) -> None:
         """On disk when this returns, its directory entry too. Raises OSError."""
         number = b"%d" % sequence
-        self._replace(CHECKPOINT, b"%b %d\n" % (number, zlib.crc32(number)))
+        with replacing(self._directory / CHECKPOINT) as file:
+            file.write(b"%b %d\n" % (number, zlib.crc32(number)))
 
     def stream_id(self) -> str:
         """A name for the log that it keeps for its whole life. Raises OSError."""
         path = self._directory / STREAM
         if not path.exists():
-            self._replace(STREAM, uuid.uuid4().hex.encode())
+            with replacing(path) as file:
+                file.write(uuid.uuid4().hex.encode())
         return path.read_text()
 
     def set_aside(self, path: Path, offset: int, size: int) -> None:
@@ -40,21 +43,3 @@ class WalState:
         with path.open("rb") as source:
             source.seek(offset)
             (quarantine / f"{path.name}-{offset}").write_bytes(source.read(size))
-
-    def _replace(self, name: str, content: bytes) -> None:
-        temporary = self._directory / f"{name}.new"
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._directory / name)
-        sync_directory(self._directory)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make what was created, renamed or removed in it durable. Raises OSError."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

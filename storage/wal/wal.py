@@ -24,7 +24,8 @@ from typing import IO
 import pyarrow as pa
 
 from storage.errors import TransientError
-from storage.wal.checkpoint import WalState, sync_directory
+from storage.files import sync_directory
+from storage.wal.checkpoint import WalState
 from storage.wal.retention import Segment, Segments
 from storage.wal.segment import (
     RECORD_HEADER_BYTES,
@@ -91,7 +92,7 @@ class Wal:
         except BlockingIOError:
             self._lock_file.close()
             raise
-        self.segments = Segments(bytes_max=bytes_max, retain_s=retain_s)
+        self._segments = Segments(bytes_max=bytes_max, retain_s=retain_s)
         self._file: IO[bytes] | None = None
         self._next_sequence = self._checkpoint = 0
         self._reader: SegmentReader | None = None
@@ -107,7 +108,7 @@ class Wal:
         for path, following in zip_longest(paths, paths[1:]):
             if following is not None and int(following.stem) <= stored:
                 # Retained: read only when there is need.
-                self.segments.add(Segment(path, int(following.stem), path.stat().st_size))
+                self._segments.add(Segment(path, int(following.stem), path.stat().st_size))
                 continue
             sequence = int(path.stem)
             for part in self._scan(path, recovered):
@@ -115,7 +116,7 @@ class Wal:
                 if part.sequence >= stored:
                     recovered.backlog.append(Location(path, part))
             self._next_sequence = max(self._next_sequence, sequence)
-            self.segments.add(Segment(path, sequence, path.stat().st_size))
+            self._segments.add(Segment(path, sequence, path.stat().st_size))
         self._delete_before(stored)
         return recovered
 
@@ -123,7 +124,7 @@ class Wal:
         """Write the batches and sync them to disk, all or none of them. Raises WalError."""
         parts: list[bytes | pa.Buffer] = []
         records: list[Record] = []
-        segment = self.segments.last if self._file is not None else None
+        segment = self._segments.last if self._file is not None else None
         offset = 0 if segment is None else segment.bytes
         if segment is None or offset >= self._segment_bytes:
             segment, offset = self._new_segment()
@@ -138,7 +139,7 @@ class Wal:
             offset = record.end
         self._write(segment, start, parts)
         self._next_sequence += len(batches)
-        self.segments.grow(segment, size=offset, next_sequence=self._next_sequence)
+        self._segments.grow(segment, size=offset, next_sequence=self._next_sequence)
         return [Location(segment.path, record) for record in records]
 
     def read(self, location: Location) -> pa.RecordBatch:
@@ -150,7 +151,7 @@ class Wal:
 
     def retained(self) -> Iterator[Location]:
         """What is stored and still here, in order. What can't be read is left out."""
-        for path in self.segments.paths():
+        for path in self._segments.paths():
             try:
                 reader = SegmentReader(path, self._schema)
             except (DamagedError, FileNotFoundError):
@@ -169,6 +170,18 @@ class Wal:
             self._delete_before(sequence)
         except OSError as error:
             raise WalError(f"The log's checkpoint can't be written: {error}") from error
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` more bytes stay within the limit; retained bytes do not count."""
+        return self._segments.has_room(size)
+
+    def unstored_bytes(self) -> int:
+        """Bytes of the segments with events that are not stored yet."""
+        return self._segments.unstored_bytes()
+
+    def size_bytes(self) -> int:
+        """Bytes of all segments."""
+        return self._segments.size_bytes()
 
     def close(self) -> None:
         if self._file is not None:
@@ -218,7 +231,7 @@ class Wal:
                 self._abandon(0)
             raise WalError(f"The log can't be written: {error}") from error
         segment = Segment(path, self._next_sequence, len(header))
-        self.segments.add(segment)
+        self._segments.add(segment)
         return segment, len(header)
 
     def _open(self, path: Path) -> IO[bytes]:
@@ -243,5 +256,5 @@ class Wal:
                 os.truncate(path, part.offset)
 
     def _delete_before(self, sequence: int) -> None:
-        written_to = self.segments.last if self._file is not None else None
-        self.segments.stored_before(sequence, written_to=written_to)
+        written_to = self._segments.last if self._file is not None else None
+        self._segments.stored_before(sequence, written_to=written_to)

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from metrics_api.endpoints.endpoint import Answer, Plan
+from metrics_api.endpoints.endpoint import QueryPlan, QueryResult
 from metrics_api.endpoints.funnel import plan_funnel
 from metrics_api.endpoints.metrics import plan_metrics
 from metrics_api.endpoints.retention import plan_retention
@@ -156,9 +156,9 @@ def store(
     return [{**event, "at": datetime.fromisoformat(event["date"])} for event in events]
 
 
-def answered(client: Client, plan: Plan) -> Answer:
+def answered(client: Client, plan: QueryPlan) -> QueryResult:
     settings = {"do_not_merge_across_partitions_select_final": 1}
-    return plan.answer(
+    return plan.result(
         [
             client.query(s.sql, parameters=s.parameters, settings=settings).result_rows
             for s in plan.statements

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metrics_api.serving.cache import Cache, MemoryCache, Reply
+from metrics_api.serving.cache import Cache, CachedResponse, MemoryCache
 from metrics_api.serving.redis_cache import RedisCache
 from storage.redis import PAUSE_S, TIMEOUT_S
 from tests.contract.redis_server import RedisServer, running_redis
@@ -28,8 +28,8 @@ def make(request: pytest.FixtureRequest, redis: RedisServer) -> Make:
     return lambda: RedisCache(redis.url, namespace=request.node.name)
 
 
-def reply(body: bytes = b"body", life_s: float = 60) -> Reply:
-    return Reply(body, "application/json", 1_700_000_000.5, life_s)
+def reply(body: bytes = b"body", life_s: float = 60) -> CachedResponse:
+    return CachedResponse(body, "application/json", 1_700_000_000.5, life_s)
 
 
 def run(cache: Cache, test: Awaitable[None]) -> None:

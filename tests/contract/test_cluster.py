@@ -15,7 +15,7 @@ from ingest.event.arrow import TABLE_SCHEMA
 from storage.clickhouse.client import connect
 from storage.clickhouse.writer import Writer
 from storage.errors import PausedError, TransientError
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 from storage.tables.expected import DATA_TABLES
 from storage.tables.inspection import (
     count_events,
@@ -30,7 +30,7 @@ from tests.clickhouse.on_cluster import CLUSTER, Cluster, OnClusterProxy, cluste
 from tests.contract import test_answers
 from tests.contract.test_storage import event, table
 
-PLACEMENT = Placement(CLUSTER)
+PLACEMENT = ClusterLayout(CLUSTER)
 SETTINGS = {**PLACEMENT.settings, "distributed_product_mode": "global"}
 Connect = Callable[[], Client]
 
@@ -59,7 +59,7 @@ def make_tables(url: str) -> None:
         reraise=True,
     ):
         with retry:
-            migrate(connect(url, settings=SETTINGS), TABLE_SCHEMA, placement=PLACEMENT)
+            migrate(connect(url, settings=SETTINGS), TABLE_SCHEMA, layout=PLACEMENT)
 
 
 def run_cli(cluster: Cluster, data_dir: Path, *command: str) -> "subprocess.CompletedProcess[str]":
@@ -156,7 +156,7 @@ def test_the_doctor_looks_at_all_shards(
     assert f":{other.tcp_port} is detached: broken" in fault
     other.sql("DROP TABLE events_local SYNC", database=shards.database)
     connected_again = connect(shards.url, settings=SETTINGS)
-    apply(connected_again, pending(connected_again, TABLE_SCHEMA, placement=PLACEMENT))
+    apply(connected_again, pending(connected_again, TABLE_SCHEMA, layout=PLACEMENT))
     assert damaged_parts(connected_again, PLACEMENT) == []
     assert unreadable_replicas(connected_again, PLACEMENT) == []
 
@@ -164,16 +164,16 @@ def test_the_doctor_looks_at_all_shards(
 def test_rows_that_a_shard_refuses_become_dead_letters_that_can_be_replayed(
     shards: Cluster, connected: Connect, tmp_path: Path
 ) -> None:
-    from ingest.pipeline.retrying_writer import Persister
+    from ingest.pipeline.retrying_writer import RetryingWriter
     from storage.dead_letters import DeadLetters
 
     shards.sql("ALTER TABLE events_local ADD CONSTRAINT sane CHECK user_id != 'poison'")
     events = [event(id=str(n), user_id="poison" if n % 100 == 7 else "u") for n in range(400)]
     letters = DeadLetters(tmp_path, bytes_max=10**6)
-    persister = Persister(
+    writer = RetryingWriter(
         writer=Writer(connected, EVENTS_TABLE), dead_letters=letters, failed=lambda _: None
     )
-    assert persister.store(table(events), token="mixed") == 4
+    assert writer.store(table(events), token="mixed") == 4
     assert count_events(connected()) == (396, 396)
     shards.sql("ALTER TABLE events_local DROP CONSTRAINT sane")
     replayed = run_cli(shards, tmp_path, "dead-letters", "replay")
@@ -225,7 +225,7 @@ def test_a_shard_that_is_added_takes_later_events_and_doubles_none(tmp_path: Pat
         assert min(map(int, spread)) > 120
         # Through the new server, too.
         through_new = connect(growing.servers[2].url(growing.database), settings=SETTINGS)
-        changes = pending(through_new, TABLE_SCHEMA, placement=PLACEMENT)
+        changes = pending(through_new, TABLE_SCHEMA, layout=PLACEMENT)
         assert not any("OR REPLACE" in text for change in changes for text in change.statements)
         Writer(lambda: through_new, EVENTS_TABLE).write(old, token="through the new one")
         assert count_events(client) == (1500, 900)
@@ -235,5 +235,5 @@ def test_a_shard_that_is_added_takes_later_events_and_doubles_none(tmp_path: Pat
         for server in growing.servers:
             server.restart()
         with pytest.raises(PausedError, match="put them back"):
-            pending(connect(growing.url, settings=SETTINGS), TABLE_SCHEMA, placement=PLACEMENT)
+            pending(connect(growing.url, settings=SETTINGS), TABLE_SCHEMA, layout=PLACEMENT)
         growing.servers.append(removed)

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from clickhouse_connect.driver.client import Client
 
 from ingest.event.arrow import TABLE_SCHEMA
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 from storage.tables.migrations import steps
 from storage.tables.schema import add_column_ddl
 
-CLUSTER = Placement("analytics")
+CLUSTER = ClusterLayout("analytics")
 STATEMENTS = [
-    *(s for step in steps(TABLE_SCHEMA, placement=CLUSTER) for s in step.statements),
+    *(s for step in steps(TABLE_SCHEMA, layout=CLUSTER) for s in step.statements),
     *add_column_ddl("mood", "String", CLUSTER),
 ]
 

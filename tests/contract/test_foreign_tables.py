@@ -5,7 +5,7 @@ import pytest
 from ingest.event.arrow import TABLE_SCHEMA
 from storage.clickhouse.client import connect
 from storage.errors import PausedError
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 from storage.tables.migrations import migrate
 from tests.clickhouse.on_cluster import CLUSTER
 from tests.clickhouse.server import ClickHouse
@@ -63,7 +63,7 @@ def test_tables_of_one_server_are_not_taken_for_those_of_a_cluster(clickhouse: C
     client = connect(clickhouse.create_database())
     migrate(client, TABLE_SCHEMA)
     with pytest.raises(PausedError, match="not one of Event Stream on a cluster"):
-        migrate(client, TABLE_SCHEMA, placement=Placement(CLUSTER))
+        migrate(client, TABLE_SCHEMA, layout=ClusterLayout(CLUSTER))
 
 
 def test_a_table_beside_ours_does_not_matter(clickhouse: ClickHouse) -> None:
@@ -76,4 +76,4 @@ def test_a_table_beside_ours_does_not_matter(clickhouse: ClickHouse) -> None:
 def test_a_cluster_that_the_server_does_not_know_is_told(clickhouse: ClickHouse) -> None:
     client = connect(clickhouse.create_database())
     with pytest.raises(PausedError, match="knows no cluster missing: correct clickhouse_cluster"):
-        migrate(client, TABLE_SCHEMA, placement=Placement("missing"))
+        migrate(client, TABLE_SCHEMA, layout=ClusterLayout("missing"))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from metrics_api.endpoints.endpoint import Answer
+from metrics_api.endpoints.endpoint import QueryResult
 from metrics_api.endpoints.metrics import plan_metrics
 from metrics_api.errors import ParameterError
 from metrics_api.query.query_string import Parameters
@@ -23,10 +23,10 @@ Connect = Callable[[], Client]
 FLOAT_MAX = 1.7976931348623157e308
 
 
-def ask(connected: Connect, *pairs: tuple[str, str]) -> Answer:
+def ask(connected: Connect, *pairs: tuple[str, str]) -> QueryResult:
     plan = plan_metrics(Parameters(urlencode([("event_name", "e"), *pairs])), RECEIVED_US * 2)
     client = connected()
-    return plan.answer(
+    return plan.result(
         [client.query(s.sql, parameters=s.parameters).result_rows for s in plan.statements]
     )
 

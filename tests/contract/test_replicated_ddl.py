@@ -12,7 +12,7 @@ from ingest.event.arrow import TABLE_SCHEMA
 from storage.clickhouse.client import connect
 from storage.clickhouse.writer import Writer
 from storage.errors import TransientError
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 from storage.tables.expected import DATA_TABLES, MIGRATIONS_TABLE
 from storage.tables.migrations import pending, steps
 from storage.tables.rollups import ROLLUPS
@@ -23,7 +23,7 @@ from tests.clickhouse.server import ServerError
 from tests.clickhouse.zookeeper import running_zookeeper
 from tests.contract.test_storage import event, table
 
-PLACEMENT = Placement(CLUSTER)
+PLACEMENT = ClusterLayout(CLUSTER)
 READ_ONLY = 242
 [ADD_USER_HASH, _] = add_user_hash_ddl(PLACEMENT)
 
@@ -42,7 +42,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def migrations(shards: Cluster) -> list[str]:
     """What `event-stream migrate` would do now, but for recording that it is done."""
     client = connect(shards.servers[0].url(shards.database))
-    changes = pending(client, TABLE_SCHEMA, placement=PLACEMENT)
+    changes = pending(client, TABLE_SCHEMA, layout=PLACEMENT)
     statements = [statement for change in changes for statement in change.statements]
     return [s for s in statements if not s.startswith(f"INSERT INTO {MIGRATIONS_TABLE} ")]
 
@@ -75,7 +75,7 @@ def test_each_server_takes_every_statement_twice_but_new_columns_when_read_only(
 def test_what_was_executed_is_all_that_makes_tables_for_two_shards(
     shards: Cluster, refused: set[tuple[str, int]]
 ) -> None:
-    wanted = steps(TABLE_SCHEMA, placement=PLACEMENT, sharding=Sharding.of(2))
+    wanted = steps(TABLE_SCHEMA, layout=PLACEMENT, sharding=Sharding.of(2))
     # All steps are still to be done: a row would record that they are.
     assert migrations(shards) == [s for step in wanted for s in step.statements + step.once]
 

@@ -13,12 +13,13 @@ from storage.clickhouse.interruption import READ_ONLY
 from storage.clickhouse.reader import Reader
 from storage.clickhouse.writer import Writer
 from storage.errors import PausedError
-from storage.tables.cluster import Placement
+from storage.tables.cluster import ClusterLayout
 from storage.tables.inspection import (
     broken_parts_query,
     count_events,
     damaged_parts,
     detached_parts,
+    recent_keys,
     unreadable_replicas,
 )
 from storage.tables.migrations import apply, migrate, pending
@@ -29,7 +30,7 @@ from tests.contract.test_storage import event, table
 
 DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
 DATABASE = "analytics"
-SINGLE, SHARDED = Placement(), Placement(CLUSTER)
+SINGLE, SHARDED = ClusterLayout(), ClusterLayout(CLUSTER)
 UrlOf = Callable[[str], str]
 
 
@@ -49,7 +50,7 @@ def documented_grants() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
 
 @pytest.fixture(scope="module", params=["one server", "cluster"])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
-    tuple[Cluster, Placement]
+    tuple[Cluster, ClusterLayout]
 ]:  # fmt: skip
     """Servers with the documented users, without tables."""
     is_cluster = request.param == "cluster"
@@ -69,105 +70,105 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def url_of(place: tuple[Cluster, Placement]) -> UrlOf:
+def url_of(place: tuple[Cluster, ClusterLayout]) -> UrlOf:
     """The URL for a user."""
     cluster, _ = place
     return lambda name: cluster.proxy.through(cluster.servers[0].url(DATABASE, user=name))
 
 
 def test_a_user_who_may_not_create_is_told_to_let_an_admin_migrate(
-    place: tuple[Cluster, Placement], url_of: UrlOf
+    place: tuple[Cluster, ClusterLayout], url_of: UrlOf
 ) -> None:
-    cluster, placement = place
-    client = connect(url_of("stream"), settings=placement.settings)
+    cluster, layout = place
+    client = connect(url_of("stream"), settings=layout.settings)
     with pytest.raises(PausedError, match="run event-stream migrate as one who has it"):
-        migrate(client, TABLE_SCHEMA, placement=placement)
+        migrate(client, TABLE_SCHEMA, layout=layout)
     assert cluster.servers[0].sql("SHOW TABLES", database=DATABASE) == ""
 
 
 def test_an_admin_migrates_and_the_service_reads_and_inserts(
-    place: tuple[Cluster, Placement], url_of: UrlOf
+    place: tuple[Cluster, ClusterLayout], url_of: UrlOf
 ) -> None:
-    _, placement = place
-    admin = connect(url_of("stream_admin"), settings=placement.settings)
-    assert migrate(admin, TABLE_SCHEMA, placement=placement)
-    client = connect(url_of("stream"), settings=placement.settings)
-    assert migrate(client, TABLE_SCHEMA, placement=placement) == []
+    _, layout = place
+    admin = connect(url_of("stream_admin"), settings=layout.settings)
+    assert migrate(admin, TABLE_SCHEMA, layout=layout)
+    client = connect(url_of("stream"), settings=layout.settings)
+    assert migrate(client, TABLE_SCHEMA, layout=layout) == []
     writer = Writer(lambda: client, EVENTS_TABLE)
     writer.write(table([event(id=str(n), user_id="u") for n in range(100)]), token="rows")
     assert count_events(client) == (100, 100)
     rollup = "SELECT toUInt64(uniqCombined64Merge(13)(events)) FROM events_daily"
     assert client.command(rollup) == 100
-    sql, parameters = broken_parts_query(placement)
+    sql, parameters = broken_parts_query(layout)
     reader = Reader(
-        lambda: connect(url_of("stream"), settings={**placement.settings, **READ_ONLY}),
+        lambda: connect(url_of("stream"), settings={**layout.settings, **READ_ONLY}),
         clients=1,
         timeout_s=10,
     )
     assert asyncio.run(reader.query(sql, parameters, skip_unavailable_shards=1)) == []
-    assert len(asyncio.run(reader.recent_keys(seconds=10**9, limit=1000))) == 100
+    assert len(asyncio.run(recent_keys(reader, seconds=10**9, limit=1000))) == 100
     reader.close()
 
 
 def test_a_column_that_is_new_is_added_by_the_admin_alone(
-    place: tuple[Cluster, Placement], url_of: UrlOf
+    place: tuple[Cluster, ClusterLayout], url_of: UrlOf
 ) -> None:
     import pyarrow as pa
 
-    cluster, placement = place
+    cluster, layout = place
     wider = TABLE_SCHEMA.append(pa.field("mood", pa.string()))
-    client = connect(url_of("stream"), settings=placement.settings)
+    client = connect(url_of("stream"), settings=layout.settings)
     with pytest.raises(PausedError, match="event-stream migrate"):
-        migrate(client, wider, placement=placement)
-    admin = connect(url_of("stream_admin"), settings=placement.settings)
-    assert migrate(admin, wider, placement=placement) == ["column mood"]
-    assert migrate(client, wider, placement=placement) == []
-    for name in placement.tables(EVENTS_TABLE):
-        servers = cluster.servers if placement.cluster else cluster.servers[:1]
+        migrate(client, wider, layout=layout)
+    admin = connect(url_of("stream_admin"), settings=layout.settings)
+    assert migrate(admin, wider, layout=layout) == ["column mood"]
+    assert migrate(client, wider, layout=layout) == []
+    for name in layout.tables(EVENTS_TABLE):
+        servers = cluster.servers if layout.cluster else cluster.servers[:1]
         for server in servers:
             server.sql(f"ALTER TABLE {name} DROP COLUMN mood", database=DATABASE)
 
 
 def test_the_doctor_needs_the_right_to_check(
-    place: tuple[Cluster, Placement], url_of: UrlOf
+    place: tuple[Cluster, ClusterLayout], url_of: UrlOf
 ) -> None:
-    _, placement = place
-    client = connect(url_of("doctor"), settings=placement.settings)
-    assert detached_parts(client, placement) == damaged_parts(client, placement) == []
-    if placement.cluster:
-        assert unreadable_replicas(client, placement) == []
+    _, layout = place
+    client = connect(url_of("doctor"), settings=layout.settings)
+    assert detached_parts(client, layout) == damaged_parts(client, layout) == []
+    if layout.cluster:
+        assert unreadable_replicas(client, layout) == []
     with pytest.raises(PausedError, match="CHECK"):
-        damaged_parts(connect(url_of("stream"), settings=placement.settings), placement)
+        damaged_parts(connect(url_of("stream"), settings=layout.settings), layout)
 
 
 def test_without_a_right_only_what_needs_it_is_missing(
-    place: tuple[Cluster, Placement], url_of: UrlOf
+    place: tuple[Cluster, ClusterLayout], url_of: UrlOf
 ) -> None:
-    _, placement = place
+    _, layout = place
     reader = Reader(
-        lambda: connect(url_of("blind"), settings={**placement.settings, **READ_ONLY}),
+        lambda: connect(url_of("blind"), settings={**layout.settings, **READ_ONLY}),
         clients=1,
         timeout_s=10,
     )
-    sql, parameters = broken_parts_query(placement)
+    sql, parameters = broken_parts_query(layout)
     with pytest.raises(PausedError, match=r"system\.detached_parts"):
         asyncio.run(reader.query(sql, parameters))
-    assert len(asyncio.run(reader.recent_keys(seconds=10**9, limit=1000))) == 100
+    assert len(asyncio.run(recent_keys(reader, seconds=10**9, limit=1000))) == 100
     reader.close()
 
 
 @pytest.mark.parametrize("place", ["cluster"], indirect=True, scope="module")
 def test_a_shard_that_is_added_does_not_stop_the_service_and_is_used_after_a_migration(
-    place: tuple[Cluster, Placement], url_of: UrlOf
+    place: tuple[Cluster, ClusterLayout], url_of: UrlOf
 ) -> None:
-    cluster, placement = place
+    cluster, layout = place
     added = cluster.add_shard()
     assert added.sql("SHOW TABLES", database=DATABASE) == ""
-    stream = connect(url_of("stream"), settings=placement.settings)
-    assert migrate(stream, TABLE_SCHEMA, placement=placement) == []  # left to an operator
+    stream = connect(url_of("stream"), settings=layout.settings)
+    assert migrate(stream, TABLE_SCHEMA, layout=layout) == []  # left to an operator
     writer = Writer(lambda: stream, EVENTS_TABLE)
     writer.write(table([event(id=str(n), user_id="u") for n in range(100)]), token="again")
-    admin = connect(url_of("stream_admin"), settings=placement.settings)
-    apply(admin, pending(admin, TABLE_SCHEMA, placement=placement))
-    assert pending(admin, TABLE_SCHEMA, placement=placement) == []
+    admin = connect(url_of("stream_admin"), settings=layout.settings)
+    apply(admin, pending(admin, TABLE_SCHEMA, layout=layout))
+    assert pending(admin, TABLE_SCHEMA, layout=layout) == []
     assert count_events(stream) == (100, 100)

@@ -12,7 +12,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from ingest.event.arrow import TABLE_SCHEMA
-from ingest.pipeline.retrying_writer import Persister
+from ingest.pipeline.retrying_writer import RetryingWriter
 from storage.clickhouse.client import connect
 from storage.clickhouse.interruption import READ_ONLY
 from storage.clickhouse.reader import TIMEOUT_MARGIN_S, Reader
@@ -265,13 +265,13 @@ def test_a_flush_that_storage_lacks_memory_for_is_halved_until_it_fits(
 ) -> None:
     errors: list[StorageError] = []
     rows = table([event(id=str(n), user_id=f"{n}-{'x' * 500}") for n in range(16_000)])
-    persister = Persister(
+    writer = RetryingWriter(
         writer=Writer(lambda: connect(as_user(url, "small")), EVENTS_TABLE),
         dead_letters=NoDeadLetters(),
         failed=errors.append,
         retry_waits_s=(0.01, 0.05),
     )
-    assert persister.store(rows, token="large") == 0
+    assert writer.store(rows, token="large") == 0
     assert {error.code for error in errors} == {241}
     count = "SELECT count(), uniqExact(id) FROM"
     assert connect(url).query(f"{count} {EVENTS_TABLE}").result_rows == [(16_000, 16_000)]

@@ -22,6 +22,7 @@ from metrics_api.query.query_string import Parameters
 from storage.clickhouse.reader import Reader
 from storage.clickhouse.writer import Writer
 from storage.errors import BusyError, PausedError, TransientError
+from storage.tables.inspection import recent_keys
 from storage.tables.migrations import migrate
 from storage.tables.rollups import ROLLUPS
 from storage.tables.schema import EVENTS_TABLE
@@ -53,7 +54,7 @@ def counted(client: Client, name: str = "e", **parameters: str) -> list[tuple[in
     query_string = urlencode({"event_name": name, **parameters})
     plan = plan_metrics(Parameters(query_string), RECEIVED_US * 2)
     rows = [client.query(s.sql, parameters=s.parameters).result_rows for s in plan.statements]
-    document = plan.answer(rows).document
+    document = plan.result(rows).document
     return [(document["total_count"], document["unique_user_count"])]
 
 
@@ -338,7 +339,7 @@ def test_recent_ids_are_as_many_as_asked_for_whatever_a_question_may_have(
     rows = table([event(id=f"id-{number}") for number in range(20)])
     Writer(connected, EVENTS_TABLE).write(rows, token="recent")
     reader = Reader(connected, clients=1, timeout_s=60, result_rows_max=5, read_rows_max=5)
-    ids = asyncio.run(reader.recent_keys(seconds=10**9, limit=15))
+    ids = asyncio.run(recent_keys(reader, seconds=10**9, limit=15))
     assert len(ids) == 15
     reader.close()
 
@@ -355,7 +356,7 @@ def test_recent_ids_are_the_last_ones_and_none_that_are_older(connected: Connect
 
     def recent(seconds: int, limit: int) -> list[int]:
         """The ages, oldest first."""
-        ids = asyncio.run(reader.recent_keys(seconds=seconds, limit=limit))
+        ids = asyncio.run(recent_keys(reader, seconds=seconds, limit=limit))
         return [int(event_id.partition("-")[0]) for event_id in ids]
 
     assert recent(300, 100) == [30] * 3 + [20] * 3 + [10] * 3 + [0] * 3

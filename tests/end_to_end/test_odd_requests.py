@@ -15,12 +15,12 @@ from ingest.parsing.parser import NDJSON_TYPES
 from tests.end_to_end.api import count, event, post
 
 SERVICE_MODES = ("embedded",)
-QUESTIONS = [
+ENDPOINTS = [
     "/events/metrics?event_name=x", "/events/top", "/events/names?last=3d", "/events?limit=1",
     "/events/funnel?step=a&step=b", "/events/retention?last=3d", "/events/properties?event_name=x",
 ]  # fmt: skip
 GZIPPED = gzip.compress(b"{}", mtime=0)
-GETS = [*QUESTIONS, "/livez", "/readyz", "/metrics", "/debug/ledger", "/openapi.json"]
+GETS = [*ENDPOINTS, "/livez", "/readyz", "/metrics", "/debug/ledger", "/openapi.json"]
 
 
 @pytest.mark.parametrize("path", GETS)

@@ -16,7 +16,7 @@ import pytest
 from bench.harness.service import HOST, Service
 from ingest.parsing.compression import zstd
 from metrics_api.query.dimensions import KNOWN
-from metrics_api.routes import QUESTIONS
+from metrics_api.routes import ENDPOINTS
 from tests.end_to_end.api import count, event, post
 from tests.end_to_end.test_abuse import exchange, status
 
@@ -193,7 +193,7 @@ PARAMETERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("question", [*QUESTIONS, ""])
+@pytest.mark.parametrize("question", [*ENDPOINTS, ""])
 def test_nothing_is_injected_through_any_parameter(service: Service, question: str) -> None:
     post(service, "/events", event("guarded", id="guarded"))
     for parameter in PARAMETERS:

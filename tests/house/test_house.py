@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from ingest.config.settings import ENV_PREFIX, Settings
 from ingest.http import errors as http_errors
 from ingest.ledger import Ledger
-from ingest.monitoring.instruments import BooksCollector, FlushInstruments, RequestInstruments
+from ingest.monitoring.instruments import EventCountsCollector, FlushInstruments, RequestInstruments
 from ingest.pipeline.ring_buffer import RingBuffer
 from metrics_api import errors as query_errors
 from metrics_api.instruments import QueryInstruments
@@ -25,7 +25,7 @@ from storage.dead_letters import DeadLetters
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("ingest", "storage", "metrics_api", "bench")
 SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("**/*.py"))]
-LINES_MAX = 250
+LINES_MAX = 300
 
 
 def documentation(name: str) -> str:
@@ -86,7 +86,7 @@ def test_every_instrument_is_documented() -> None:
     QueryInstruments(registry)
     ring = RingBuffer(slots_max=1, rows_max=1, bytes_max=1, clock=lambda: 0.0)
     dead = DeadLetters(ROOT, bytes_max=1)
-    registry.register(BooksCollector(ledger=Ledger(), ring=ring, wal=None, dead_letters=dead))
+    registry.register(EventCountsCollector(ledger=Ledger(), ring=ring, wal=None, dead_letters=dead))
     text = documentation("operations.md")
     for family in registry.collect():
         suffix = "_total" if family.type == "counter" else ""

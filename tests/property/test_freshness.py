@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from metrics_api.endpoints.endpoint import Answer, Plan
+from metrics_api.endpoints.endpoint import QueryPlan, QueryResult
 from metrics_api.instruments import QueryInstruments
 from metrics_api.query.query_string import Parameters
 from metrics_api.query.statement import Statement
 from metrics_api.query.times import parse_range, us_of
 from metrics_api.serving.cache import MemoryCache
-from metrics_api.serving.resources import QueryParts, QuestionResource
-from metrics_api.serving.single_flight import Answers
+from metrics_api.serving.resources import QueryContext, QueryResource
+from metrics_api.serving.single_flight import SingleFlightCache
 
 SECOND_US = 1_000_000
 START_US = 1_700_000_000 * SECOND_US
@@ -61,18 +61,18 @@ class World:
         return min([self.now_us, *waiting])
 
 
-def indexes(parameters: Parameters, now_us: int) -> Plan:
+def indexes(parameters: Parameters, now_us: int) -> QueryPlan:
     """The question that is asked here: which events there are."""
     parameters.choice("consistency", ("eventual", "flushed"))
     asked = parse_range(parameters, now_us=now_us)
     first = asked.start.us if asked.start is not None else 0
     statement = Statement("", {"first": first, "last": asked.end.us})
 
-    def answer(answers: Sequence[Sequence[Sequence[Any]]]) -> Answer:
+    def answer(answers: Sequence[Sequence[Sequence[Any]]]) -> QueryResult:
         found = [index for [index] in answers[0]]
-        return Answer({"found": found, "first": first, "last": asked.end.us}, {}, [])
+        return QueryResult({"found": found, "first": first, "last": asked.end.us}, {}, [])
 
-    return Plan([statement], answer, asked.end.us)
+    return QueryPlan([statement], answer, asked.end.us)
 
 
 def instant(us: int) -> str:
@@ -101,7 +101,7 @@ def test_an_answer_has_every_event_that_its_age_and_watermark_say(run: list[Any]
 
 async def live(run: list[Any]) -> None:
     world = World()
-    resource = QuestionResource("indexes", indexes, parts_of(world))
+    resource = QueryResource("indexes", indexes, parts_of(world))
     texts = {"to=0": world.now_us}
     for what, value in run:
         world.now_us += 1_000
@@ -121,12 +121,12 @@ async def live(run: list[Any]) -> None:
             await check(world, resource, value)
 
 
-def parts_of(world: World) -> QueryParts:
+def parts_of(world: World) -> QueryContext:
     cache = MemoryCache(bytes_max=1 << 20, clock=lambda: world.now_us / SECOND_US)
     instruments = QueryInstruments(CollectorRegistry())
-    return QueryParts(
+    return QueryContext(
         reader=world,  # type: ignore[arg-type]
-        answers=Answers(cache, instruments),
+        responses=SingleFlightCache(cache, instruments),
         freshness=world,
         instruments=instruments,
         now_us=lambda: world.now_us,
@@ -136,7 +136,7 @@ def parts_of(world: World) -> QueryParts:
     )
 
 
-async def check(world: World, resource: QuestionResource, query: str) -> None:
+async def check(world: World, resource: QueryResource, query: str) -> None:
     request = testing.create_asgi_req(query_string=query.replace("+", "%2B"))
     response = falcon.asgi.Response()
     await resource.on_get(request, response)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from ingest.event.arrow import TABLE_SCHEMA
 from ingest.event.from_row import restore
-from metrics_api.endpoints.endpoint import Plan
-from metrics_api.endpoints.events import Place, recent_question
+from metrics_api.endpoints.endpoint import QueryPlan
+from metrics_api.endpoints.events import Cursor, events_endpoint
 from metrics_api.errors import ParameterError
 from metrics_api.query.dimensions import KNOWN
 from metrics_api.query.filters import NUMBER_OPERATORS, TEXT_OPERATORS
@@ -16,12 +16,12 @@ from metrics_api.query.params import parse_query
 from metrics_api.query.query_string import Parameters
 from metrics_api.query.selection import TIME_MAX_US, within
 from metrics_api.query.statement import Bindings
-from metrics_api.routes import QUESTIONS
+from metrics_api.routes import ENDPOINTS
 
 NOW_US = 1_800_000_000_000_000
 MARK = "ß"
 """In every text that is sent, and in no SQL of ours."""
-PLANS = {**QUESTIONS, "events": recent_question(TABLE_SCHEMA, restore)}
+PLANS = {**ENDPOINTS, "events": events_endpoint(TABLE_SCHEMA, restore)}
 
 TEXTS = st.builds(
     lambda before, after: before + MARK + after,
@@ -57,7 +57,7 @@ MEASURES = st.builds(
     DIMENSIONS | st.sampled_from(["revenue", "quantity"]),
 ) | st.sampled_from(["revenue", "events_per_user"])
 CURSORS = st.builds(
-    lambda us, id_, name: Place(us, id_, name).cursor(),
+    lambda us, id_, name: Cursor(us, id_, name).text(),
     st.integers(-(2**63), 2**64 - 1),
     TEXTS,
     TEXTS,
@@ -81,7 +81,7 @@ PAIRS = st.lists(
 )
 
 
-def plan_of(name: str, pairs: list[tuple[str, str]]) -> Plan | None:
+def plan_of(name: str, pairs: list[tuple[str, str]]) -> QueryPlan | None:
     """None when the parameters are refused."""
     try:
         return PLANS[name](Parameters(urlencode(pairs)), NOW_US)

@@ -75,7 +75,7 @@ class RingMachine(RuleBasedStateMachine):
 
     @invariant()
     def fill_is_what_is_held(self) -> None:
-        fill, held = self.ring.fill(), self.held()
+        fill, held = self.ring.usage(), self.held()
         assert (fill.slots, fill.rows, fill.bytes) == (len(held), sum(held), 8 * sum(held))
         oldest = self.ring.oldest_received_us()
         assert (oldest is None) == (not held)

@@ -230,7 +230,7 @@ def test_segments_are_deleted_once_they_are_stored() -> None:
         with opened(path) as (wal, recovered):
             stream = wal.stream_id
             wal.checkpoint(recovered.backlog[-1].sequence + 1)
-            assert wal.segments.size_bytes() == 0
+            assert wal.size_bytes() == 0
             assert not list(path.glob("*.wal"))
             [location] = wal.append([batch(30)])
             assert location.sequence == 30

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.auth.addresses import TrustedProxies, client_of
+from ingest.auth.addresses import client_of
+from ingest.server.trusted_proxies import TrustedProxies
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import falcon.asgi
 import pytest
 
 from ingest.http import errors as http_errors
-from ingest.http.body import BodyErrors, BodyGuard, body_of
+from ingest.http.body import DeferredErrors, RequestBodyMiddleware, body_of
 from ingest.http.routes import build_routes
 
 HEADERS = [(b"host", b"localhost"), (b"content-type", b"application/json")]
@@ -32,16 +32,19 @@ def status_of(
     """The status of a request whose body arrives as `messages`, while other requests hold
     `others_bytes`. answer: its headers are put here, and as `messages` how many were not taken."""
     app = build_routes(
-        routes={"/": Echo()}, static={}, statuses=http_errors.STATUSES, middleware=[BodyErrors()]
+        routes={"/": Echo()},
+        static={},
+        statuses=http_errors.STATUSES,
+        middleware=[DeferredErrors()],
     )
-    guard = BodyGuard(
+    guard = RequestBodyMiddleware(
         app,
         url_bytes_max=50,
         head_bytes_max=1_000,
         bytes_max=100,
         held_bytes_max=held_bytes_max,
         timeout_s=0.05,
-        may_send=lambda scope: (b"x-api-key", b"wrong") not in scope["headers"],
+        allows_body=lambda scope: (b"x-api-key", b"wrong") not in scope["headers"],
     )
     if others_bytes:
         guard._held_bytes = others_bytes

@@ -13,9 +13,9 @@ from ingest.pipeline.committer import Commit, Committer
 from ingest.pipeline.dedup import DedupWindow
 from ingest.pipeline.flusher import Flusher
 from ingest.pipeline.ingestor import Ingestor
-from ingest.pipeline.retrying_writer import Persister
+from ingest.pipeline.retrying_writer import RetryingWriter
 from ingest.pipeline.ring_buffer import RingBuffer
-from ingest.pipeline.wal_writer import Journal
+from ingest.pipeline.wal_writer import WalWriter
 from storage.wal.wal import Wal
 from tests.fakes.fake_writer import FakeWriter
 
@@ -34,10 +34,10 @@ class Parts:
         self.ring = RingBuffer(
             slots_max=100, rows_max=rows_max, bytes_max=1 << 30, clock=self.clock.monotonic_s
         )
-        self.journal = Journal(ring=self.ring, wal=wal, pending_bytes_max=1 << 20)
+        self.wal_writer = WalWriter(ring=self.ring, wal=wal, pending_bytes_max=1 << 20)
         self.dedup: DedupWindow[Commit] = DedupWindow(keys_max=1000)
         self.committer = Committer(
-            journal=self.journal,
+            wal_writer=self.wal_writer,
             dedup=self.dedup,
             ledger=self.ledger,
             rows_max=commit_rows,
@@ -57,7 +57,7 @@ class Parts:
         instruments = FlushInstruments(self.registry)
         return Flusher(
             ring=self.ring,
-            persister=Persister(
+            writer=RetryingWriter(
                 writer=writer,
                 dead_letters=writer,
                 failed=instruments.storage_failed,

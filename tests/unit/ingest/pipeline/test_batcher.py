@@ -9,15 +9,15 @@ import pytest
 
 from ingest.errors import BufferFullError, PayloadError, RejectedError, ShuttingDownError
 from ingest.parsing.parser import EVENT, LIST, Form, Group, Parser
-from ingest.pipeline.batcher import Gatherer
+from ingest.pipeline.batcher import RequestBatcher
 from ingest.pipeline.ingestor import Receipt
 from tests.unit.ingest.pipeline.parts import Parts, events
 from tests.unit.ingest.test_ingestor import outcome
 
 
-def gatherer(parts: Parts, form: Form = EVENT, **limits: int) -> Gatherer:
+def gatherer(parts: Parts, form: Form = EVENT, **limits: int) -> RequestBatcher:
     parser = Parser(decompressed_bytes_max=1 << 20, events_max=1_000)
-    return Gatherer(
+    return RequestBatcher(
         parse=partial(parser.parse_group, form),
         ingestor=parts.ingestor,
         durable=True,
@@ -25,7 +25,7 @@ def gatherer(parts: Parts, form: Form = EVENT, **limits: int) -> Gatherer:
     )
 
 
-async def take(gathering: Gatherer, bodies: list[bytes]) -> list[Receipt | BaseException]:
+async def take(gathering: RequestBatcher, bodies: list[bytes]) -> list[Receipt | BaseException]:
     return await asyncio.gather(*map(gathering.take, bodies), return_exceptions=True)
 
 
@@ -41,7 +41,7 @@ def test_events_at_the_same_time_become_one_record_batch() -> None:
     parts = Parts()
     replies = asyncio.run(take(gatherer(parts), texts(30)))
     assert replies == [receipt(f"id-{number}") for number in range(30)]
-    assert parts.ring.fill().slots == 1
+    assert parts.ring.usage().slots == 1
     assert outcome(parts) == {"received": 30, "accepted": 30, "in_flight": 30}
 
 
@@ -76,7 +76,7 @@ def test_so_many_requests_are_not_gathered_longer() -> None:
     parts = Parts()
     replies = asyncio.run(take(gatherer(parts, requests_max=10), texts(20)))
     assert len(replies) == 20
-    assert parts.ring.fill().slots == 2
+    assert parts.ring.usage().slots == 2
 
 
 def test_bad_bodies_keep_nothing_from_the_good_ones_beside_them() -> None:
@@ -139,7 +139,7 @@ def test_batches_at_the_same_time_become_one_record_batch(text: str) -> None:
     parts, sizes = Parts(), [3, 1, 0, 40, 2]
     replies = asyncio.run(take(gatherer(parts, LIST), lists(sizes, user_id=text)))
     assert replies == receipts(sizes)
-    assert parts.ring.fill().slots == 1
+    assert parts.ring.usage().slots == 1
     assert outcome(parts) == {"received": 46, "accepted": 46, "in_flight": 46}
 
 
@@ -174,4 +174,4 @@ def test_so_many_bytes_are_not_gathered_longer() -> None:
     bodies = lists(sizes)
     gathering = gatherer(parts, LIST, bytes_max=sum(map(len, bodies[:10])))
     assert asyncio.run(take(gathering, bodies)) == receipts(sizes)
-    assert parts.ring.fill().slots == 2
+    assert parts.ring.usage().slots == 2

@@ -98,7 +98,7 @@ def test_what_storage_does_not_take_stays_in_the_buffer() -> None:
     assert flusher.state == "failed"
     flusher.close()
     assert not flusher.join(0.05)
-    assert parts.ring.fill().rows == 10
+    assert parts.ring.usage().rows == 10
     books = parts.ledger.read()
     assert (books.stored, books.in_flight) == (0, 10)
 

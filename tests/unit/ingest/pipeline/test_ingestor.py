@@ -41,8 +41,8 @@ def test_requests_at_the_same_time_become_one_record_batch() -> None:
         assert [receipt.ids for receipt in receipts] == [[f"id-{i}"] for i in range(30)]
 
     asyncio.run(main())
-    assert parts.ring.fill().slots == 1
-    assert parts.ring.fill().rows == 30
+    assert parts.ring.usage().slots == 1
+    assert parts.ring.usage().rows == 30
 
 
 def test_a_commit_is_closed_once_it_has_its_rows() -> None:
@@ -52,7 +52,7 @@ def test_a_commit_is_closed_once_it_has_its_rows() -> None:
         await asyncio.gather(*(send(parts, [e]) for e in events(20)))
 
     asyncio.run(main())
-    assert parts.ring.fill().slots == 2
+    assert parts.ring.usage().slots == 2
 
 
 def test_columns_are_a_record_batch_of_their_own_without_their_duplicates() -> None:
@@ -94,7 +94,7 @@ def test_a_duplicate_is_answered_with_the_same_id_and_not_buffered_again() -> No
         assert (receipt.ids, receipt.duplicates) == (["id-0", "id-1", "id-2"], 3)
 
     asyncio.run(main())
-    assert parts.ring.fill().rows == 3
+    assert parts.ring.usage().rows == 3
     assert outcome(parts) == {"received": 6, "accepted": 3, "duplicate": 3, "in_flight": 3}
 
 
@@ -168,4 +168,4 @@ def test_nothing_is_taken_once_closed_and_what_was_taken_is_buffered() -> None:
             await send(parts, events(1, id="late"))
 
     asyncio.run(main())
-    assert parts.ring.fill().rows == 1
+    assert parts.ring.usage().rows == 1

@@ -1,4 +1,4 @@
-"""The journal: what is acknowledged is on disk, or was promised no more than memory."""
+"""The wal_writer: what is acknowledged is on disk, or was promised no more than memory."""
 
 import asyncio
 from collections.abc import Iterator
@@ -47,8 +47,8 @@ def test_a_durable_acknowledgement_comes_after_the_sync(parts: Parts) -> None:
         before = logged(parts)
         await send(parts, 10)
         assert logged(parts) > before
-        assert parts.ring.fill().rows == 10
-        await parts.journal.settled()
+        assert parts.ring.usage().rows == 10
+        await parts.wal_writer.settled()
 
     asyncio.run(main())
 
@@ -77,12 +77,12 @@ def test_a_disk_that_fails_refuses_what_wants_to_be_durable_and_recovers(
         disk.sync_fails = True
         with pytest.raises(NotDurableError):
             await send(parts, 3)
-        assert not parts.journal.healthy
-        assert parts.ring.fill().rows == 0
+        assert not parts.wal_writer.healthy
+        assert parts.ring.usage().rows == 0
         disk.sync_fails = False
         await send(parts, 3)  # no duplicate of what was refused
-        assert parts.journal.healthy
-        assert parts.ring.fill().rows == 3
+        assert parts.wal_writer.healthy
+        assert parts.ring.usage().rows == 3
 
     asyncio.run(main())
     books = parts.ledger.read()
@@ -97,10 +97,10 @@ def test_what_was_promised_memory_alone_is_kept_when_the_disk_fails(
         await send(parts, 3, ack="buffered")
         with pytest.raises(NotDurableError):
             await send(parts, 3)  # a duplicate, but its sender wants more than was kept
-        await parts.journal.settled()
-        assert parts.ring.fill().rows == 3
+        await parts.wal_writer.settled()
+        assert parts.ring.usage().rows == 3
         await send(parts, 3, ack="buffered")
-        assert parts.ring.fill().rows == 3
+        assert parts.ring.usage().rows == 3
 
     asyncio.run(main())
 

@@ -65,7 +65,7 @@ def adopt(parts: Parts) -> int:
             parts.wal.directory.parent,
             settings=WalSettings(),
             own=parts.wal,
-            journal=parts.journal,
+            wal_writer=parts.wal_writer,
             dedup=parts.dedup,
             ledger=parts.ledger,
         )
@@ -78,7 +78,7 @@ def test_what_was_adopted_before_there_was_no_room_is_accepted(parts: Parts) -> 
     assert adopt(parts) == 0  # of a whole group
     books = parts.ledger.read()
     assert 0 < books.accepted < BATCHES * BATCH_ROWS
-    assert books.accepted == books.received == parts.ring.fill().rows
+    assert books.accepted == books.received == parts.ring.usage().rows
 
 
 def test_what_a_failing_disk_does_not_take_is_out_of_flight(parts: Parts, disk: FakeDisk) -> None:

@@ -154,7 +154,7 @@ def test_seven_days_are_seven_points() -> None:
     pairs = [("event_name", "n"), ("last", "7d"), ("interval", "day"), ("fill", "true")]
     plan = plan_metrics(Parameters(urlencode(pairs)), NOW_US)
     rows: Rows = [(0, 0, 0, "", 0, 0)]
-    series = plan.answer([rows]).document["series"]
+    series = plan.result([rows]).document["series"]
     assert [point["time"] for point in series] == [
         "2024-03-28", "2024-03-29", "2024-03-30", "2024-03-31", "2024-04-01", "2024-04-02",
         "2024-04-03",
@@ -176,6 +176,6 @@ def test_a_period_that_has_not_begun_has_no_number(
     pairs = {"from": "2024-01-01", "period": period, "periods": "4", "tz": zone}
     now_us = int(now.timestamp()) * 1_000_000
     plan = plan_retention(Parameters(urlencode(pairs)), now_us)
-    answer = plan.answer([[(began, 0, 5)]])
+    answer = plan.result([[(began, 0, 5)]])
     assert answer.document["cohorts"][0]["retained"] == retained
     assert [row[2] for row in answer.rows] == retained

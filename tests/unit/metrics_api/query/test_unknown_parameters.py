@@ -7,7 +7,7 @@ from metrics_api.openapi import metrics_paths, recent_operation
 from metrics_api.query.dimensions import FILTERABLE
 from metrics_api.query.query_string import Parameters
 from metrics_api.query.unknown_parameters import PARAMETERS, with_unknown
-from metrics_api.routes import QUESTIONS
+from metrics_api.routes import ENDPOINTS
 
 NOW_US = 1_700_000_000_000_000
 
@@ -23,7 +23,7 @@ NOW_US = 1_700_000_000_000_000
 def test_a_refusal_names_what_is_not_known(question: str, query: str, name: str) -> None:
     parameters = Parameters(query)
     with pytest.raises(ParameterError) as refused:
-        QUESTIONS[question](parameters, NOW_US)
+        ENDPOINTS[question](parameters, NOW_US)
     message = str(with_unknown(refused.value, parameters))
     assert message.count(name) == 1 or not name
     assert "not known" in message or not name

@@ -8,7 +8,7 @@ from falcon.asgi import Response
 
 from ingest.errors import SilentWorkerError
 from metrics_api.errors import QueryTimeoutError
-from metrics_api.serving.resources import QuestionResource
+from metrics_api.serving.resources import QueryResource
 from tests.property.test_freshness import World, indexes, parts_of
 
 
@@ -29,7 +29,7 @@ class Silent(World):
     ],
 )
 def test_what_is_slow_is_named(error: TimeoutError, says: str) -> None:
-    resource = QuestionResource("indexes", indexes, parts_of(Silent(error)))
+    resource = QueryResource("indexes", indexes, parts_of(Silent(error)))
     request = testing.create_asgi_req(query_string="consistency=flushed")
     with pytest.raises(QueryTimeoutError, match=says):
         asyncio.run(resource.on_get(request, Response()))

@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from metrics_api.errors import QueryTimeoutError
 from metrics_api.instruments import QueryInstruments
-from metrics_api.serving.cache import MemoryCache, Reply
-from metrics_api.serving.single_flight import Answers
+from metrics_api.serving.cache import CachedResponse, MemoryCache
+from metrics_api.serving.single_flight import SingleFlightCache
 
 
 class Asked:
@@ -21,7 +21,7 @@ class Asked:
         self.error: Exception | None = None
         self._life_s = life_s
 
-    async def make(self) -> Reply:
+    async def make(self) -> CachedResponse:
         self.begun += 1
         number = self.begun
         try:
@@ -31,13 +31,13 @@ class Asked:
             raise
         if self.error is not None:
             raise self.error
-        return Reply(b"%d" % number, "text/plain", 0, self._life_s)
+        return CachedResponse(b"%d" % number, "text/plain", 0, self._life_s)
 
 
-def run(test: Callable[[Answers], Awaitable[None]]) -> dict[str, float]:
+def run(test: Callable[[SingleFlightCache], Awaitable[None]]) -> dict[str, float]:
     """Returns how often each result was counted."""
     registry = CollectorRegistry()
-    answers = Answers(MemoryCache(bytes_max=1000), QueryInstruments(registry))
+    answers = SingleFlightCache(MemoryCache(bytes_max=1000), QueryInstruments(registry))
 
     async def main() -> None:
         await test(answers)
@@ -52,7 +52,7 @@ def run(test: Callable[[Answers], Awaitable[None]]) -> dict[str, float]:
 
 
 def test_who_asks_the_same_at_the_same_time_shares_one_answer() -> None:
-    async def test(answers: Answers) -> None:
+    async def test(answers: SingleFlightCache) -> None:
         asked = Asked()
         waiting = [asyncio.create_task(answers.get("k", asked.make)) for _ in range(10)]
         await asyncio.sleep(0)
@@ -65,7 +65,7 @@ def test_who_asks_the_same_at_the_same_time_shares_one_answer() -> None:
 
 
 def test_one_who_leaves_takes_nothing_from_the_others() -> None:
-    async def test(answers: Answers) -> None:
+    async def test(answers: SingleFlightCache) -> None:
         asked = Asked()
         first = asyncio.create_task(answers.get("k", asked.make))
         second = asyncio.create_task(answers.get("k", asked.make))
@@ -80,7 +80,7 @@ def test_one_who_leaves_takes_nothing_from_the_others() -> None:
 
 
 def test_when_the_last_one_leaves_the_work_stops_and_the_next_begins_anew() -> None:
-    async def test(answers: Answers) -> None:
+    async def test(answers: SingleFlightCache) -> None:
         asked = Asked()
         waiting = [asyncio.create_task(answers.get("k", asked.make)) for _ in range(3)]
         await asyncio.sleep(0.01)
@@ -96,7 +96,7 @@ def test_when_the_last_one_leaves_the_work_stops_and_the_next_begins_anew() -> N
 
 
 def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
-    async def test(answers: Answers) -> None:
+    async def test(answers: SingleFlightCache) -> None:
         asked = Asked()
         asked.error = QueryTimeoutError("slow")
         waiting = [asyncio.create_task(answers.get("k", asked.make)) for _ in range(3)]
@@ -110,7 +110,7 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
 
 
 def test_who_must_not_get_an_older_answer_gets_one_of_their_own() -> None:
-    async def test(answers: Answers) -> None:
+    async def test(answers: SingleFlightCache) -> None:
         asked = Asked()
         asked.go.set()
         assert (await answers.get("k", asked.make)).body == b"1"
@@ -122,7 +122,7 @@ def test_who_must_not_get_an_older_answer_gets_one_of_their_own() -> None:
 
 @pytest.mark.parametrize("life_s", [0, 0.001])
 def test_an_answer_is_given_out_no_longer_than_it_lives(life_s: float) -> None:
-    async def test(answers: Answers) -> None:
+    async def test(answers: SingleFlightCache) -> None:
         asked = Asked(life_s=life_s)
         asked.go.set()
         await answers.get("k", asked.make)
