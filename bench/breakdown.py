@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import typer
 
 from bench.clients.http import batch_body
@@ -22,10 +21,11 @@ from bench.harness.machine import describe
 from bench.throughput import START
 from ingest.event.arrow import RECORD_SCHEMA, TABLE_SCHEMA, to_columns
 from ingest.event.text import to_structs
-from ingest.parsing import arrow_parser as columnar
-from ingest.parsing.parser import EVENT, parse_each
-from ingest.parsing.validation import Batch
-from ingest.pipeline.committer import Commit
+from ingest.parsing.arrow_parser import parse_lists
+from ingest.parsing.batch import Batch
+from ingest.parsing.formats import BodyFormat
+from ingest.parsing.parser import parse_each
+from ingest.pipeline.committer import Commit, record_batch
 from ingest.pipeline.dedup import DedupWindow
 from ingest.pipeline.identity import Identities, identify
 from ingest.process import calm_garbage_collector, return_freed_memory
@@ -92,7 +92,7 @@ class _Parts:
             batch_body(events[at : at + BATCH_EVENTS]) for at in range(0, len(events), BATCH_EVENTS)
         ]
         parsed = _timed(
-            rows, "decode and validate", lambda: [columnar.parse_lists([body]) for body in bodies]
+            rows, "decode and validate", lambda: [parse_lists([body]) for body in bodies]
         )
         self._measure_rest([counted[0] for counted in parsed if counted is not None], rows)
 
@@ -101,7 +101,7 @@ class _Parts:
         parsed = _timed(
             rows,
             "decode and validate",
-            lambda: [parse_each(EVENT, group, GATHERED).batch for group in groups],
+            lambda: [parse_each(BodyFormat.EVENT, group, GATHERED).batch for group in groups],
         )
         self._measure_rest(parsed, rows)
 
@@ -111,12 +111,15 @@ class _Parts:
             "ids",
             lambda: [identify(b, idempotency_key=None, received_us=1) for b in batches],
         )
-        commits = [Commit(1, durable=True) for _ in batches]
+        commits = [Commit(durable=True) for _ in batches]
         _timed(rows, "dedup", lambda: self._deduplicate(commits, identities))
         records = _timed(
             rows,
             "record batch",
-            lambda: [_record(*each) for each in zip(commits, batches, identities, strict=True)],
+            lambda: [
+                record_batch(batch.events, known, range(batch.size), received_us=1)
+                for batch, known in zip(batches, identities, strict=True)
+            ],
         )
         _timed(rows, "log, with sync", lambda: [self._wal.append([record]) for record in records])
         table = _timed(rows, "columns", lambda: to_columns(to_structs(records)))
@@ -128,11 +131,6 @@ class _Parts:
         for commit, known in zip(commits, identities, strict=True):
             self._dedup.claim(known.ids, commit)
             self._dedup.confirm(known.ids)
-
-
-def _record(commit: Commit, batch: Batch, identities: Identities) -> pa.RecordBatch:
-    commit.add(batch.events, identities, range(batch.size), received_us=1)
-    return commit.record_batch()
 
 
 def _timed(rows: Rows, step: str, function: Callable[[], Any]) -> Any:

@@ -34,10 +34,9 @@ class RateLimits:
 
             self._shared = RedisRateLimits(redis_url)
 
-    def has_none(self, key: Key | None) -> bool:
-        """Whether whoever has `key` may send as much as they like."""
-        own = key is not None and (key.requests_rate or key.events_rate)
-        return not (own or self._rates["requests"] or self._rates["events"])
+    def apply(self, kind: Kind, key: Key | None) -> bool:
+        """Whether there is a limit on `kind` for the holder of `key`."""
+        return bool(self._items_for(kind, key))
 
     async def take(self, kind: Kind, req: Request, resp: Response, cost: int = 1) -> None:
         """Count `cost` of `kind` for who asks, and say on the reply what is left.
@@ -45,10 +44,7 @@ class RateLimits:
         Raises RateLimitError, TooLargeError when it is more than there ever is.
         """
         key = key_of(req.scope)
-        items = self._rates[kind]
-        if key is not None and kind != "failures":
-            own = key.requests_rate if kind == "requests" else key.events_rate
-            items = self._items(own) if own else items
+        items = self._items_for(kind, key)
         if not items:
             return
         who = f"{kind}:{key.id if key is not None else client_of(req.remote_addr)}"
@@ -65,6 +61,14 @@ class RateLimits:
             _tell(resp, *nearest)
             if not is_taken:
                 raise RateLimitError(f"More {kind} than {item}: slow down", wait_s)
+
+    def _items_for(self, kind: Kind, key: Key | None) -> list[RateLimitItem]:
+        """The limits of the key itself, or else those of the settings."""
+        if key is not None and kind != "failures":
+            own = key.requests_rate if kind == "requests" else key.events_rate
+            if own:
+                return self._items(own)
+        return self._rates[kind]
 
     def _items(self, text: str) -> list[RateLimitItem]:
         if text not in self._parsed:

@@ -62,14 +62,14 @@ def replay(
     Counts nothing twice. With embedded storage stop the service first: it has the engine.
     """
     from ingest.server.preflight import StartError, locked
-    from ingest.wiring.pipeline import open_writer
+    from ingest.wiring.storage import open_writer
 
     settings = _settings(config, data_dir, clickhouse_url)
     letters = list(_letters(settings, names))
     if dry_run:
         print(f"would insert {sum(letter.rows for letter in letters)} rows")
         return
-    embedded = settings.clickhouse_url is None
+    embedded = settings.is_embedded
     try:
         with locked(settings.data_dir) if embedded else nullcontext():
             writer = open_writer(settings)

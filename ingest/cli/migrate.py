@@ -24,32 +24,32 @@ def migrate(
     """
     from ingest.event.arrow import TABLE_SCHEMA
     from ingest.server.preflight import StartError, locked
-    from ingest.wiring.pipeline import alone, open_client
+    from ingest.wiring.storage import migration_lock, open_client
     from storage.clickhouse.client import prepare_embedded
     from storage.errors import StorageError
     from storage.tables.cluster import ClusterLayout
-    from storage.tables.migrations import ROUNDS_MAX, apply, pending
+    from storage.tables.migrations import apply_pending, pending
 
     try:
         settings = load_settings(config, data_dir=data_dir, clickhouse_url=clickhouse_url)
-        embedded = settings.clickhouse_url is None
+        embedded = settings.is_embedded
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         if embedded:
             prepare_embedded(settings.data_dir)
-        with locked(settings.data_dir) if embedded else alone(settings.data_dir):
+        with locked(settings.data_dir) if embedded else migration_lock(settings.data_dir):
             client = open_client(settings)
             layout = ClusterLayout(settings.clickhouse_cluster)
-            has_changes = False
-            for _ in range(1 if dry_run else ROUNDS_MAX):
-                for change in pending(client, TABLE_SCHEMA, layout=layout):
-                    has_changes = True
-                    if dry_run:
-                        print(f"-- {change.name}")
-                        print(*(f"{statement};" for statement in change.statements), sep="\n")
-                    else:
-                        apply(client, [change])
-                        print(change.name)
+            if dry_run:
+                changes = pending(client, TABLE_SCHEMA, layout=layout)
+                for change in changes:
+                    print(f"-- {change.name}")
+                    print(*(f"{statement};" for statement in change.statements), sep="\n")
+            else:
+                changes = []
+                for change in apply_pending(client, TABLE_SCHEMA, layout=layout, as_operator=True):
+                    changes.append(change)
+                    print(change.name)
     except (OSError, SettingsError, StartError, StorageError) as error:
         fail(error)
-    if not has_changes:
+    if not changes:
         print("-- nothing to do" if dry_run else "nothing to do")

@@ -93,6 +93,11 @@ class Settings(BaseSettings):
         return self.keys.file or self.data_dir / "keys.json"
 
     @property
+    def wal_dir(self) -> Path:
+        """The directory with the WAL of every worker."""
+        return self.data_dir / "wal"
+
+    @property
     def is_embedded(self) -> bool:
         """Whether the events are in an embedded ClickHouse, which belongs to one process."""
         return self.clickhouse_url is None

@@ -8,6 +8,7 @@ deadline. This ASGI wrapper has all three: what reaches Falcon is either complet
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -45,9 +46,28 @@ def body_in(scope: Scope) -> bytes | None:
     return scope.get(_BODY_KEY)
 
 
-def fail(scope: Scope, error: Exception) -> None:
-    """Have Falcon answer the request with `error`, once it knows the route."""
+def defer_error(scope: Scope, error: Exception) -> None:
+    """Let Falcon answer the request with `error`, once it knows the route."""
     scope[_ERROR_KEY] = error
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """Limits of requests.
+
+    Attributes:
+        url_bytes: of path and query string.
+        head_bytes: of all headers.
+        bytes: of one body.
+        held_bytes: of all bodies at a time.
+        timeout_s: time for a body to arrive, in seconds.
+    """
+
+    url_bytes: int
+    head_bytes: int
+    bytes: int
+    held_bytes: int
+    timeout_s: float
 
 
 class RequestBodyMiddleware:
@@ -57,22 +77,14 @@ class RequestBodyMiddleware:
         self,
         app: AsgiApp,
         *,
-        url_bytes_max: int,
-        head_bytes_max: int,
-        bytes_max: int,
-        held_bytes_max: int,
-        timeout_s: float,
+        limits: BodyLimits,
         allows_body: Callable[[Scope], bool] = lambda scope: True,
     ) -> None:
-        """head_bytes_max: of all headers; bytes_max: of one body; held_bytes_max: of all at a time;
-        allows_body: whether the body of a request is read at all."""
+        """Read bodies within `limits`, and only those of requests that `allows_body` allows."""
         self._app = app
-        self._url_bytes_max = url_bytes_max
-        self._head_bytes_max = head_bytes_max
-        self._bytes_max = bytes_max
-        self._held_bytes_max = held_bytes_max
+        self._limits = limits
         self._held_bytes = 0
-        self._deadlines = Deadlines(timeout_s)
+        self._deadlines = Deadlines(limits.timeout_s)
         self._allows_body = allows_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,7 +100,7 @@ class RequestBodyMiddleware:
                 body = await self._read(receive, length)
             scope[_BODY_KEY] = body
         except IngestError as error:
-            fail(scope, error)
+            defer_error(scope, error)
         is_left = not (allows_body and _BODY_KEY in scope) and _announces_body(scope)
         is_first = True
 
@@ -111,11 +123,11 @@ class RequestBodyMiddleware:
 
     def _checked_length(self, scope: Scope) -> int | None:
         """The Content-Length, if there is one."""
-        if len(scope["raw_path"]) + len(scope["query_string"]) > self._url_bytes_max:
-            raise UrlTooLongError(f"The URL is longer than {self._url_bytes_max} bytes")
+        if len(scope["raw_path"]) + len(scope["query_string"]) > self._limits.url_bytes:
+            raise UrlTooLongError(f"The URL is longer than {self._limits.url_bytes} bytes")
         headers = scope["headers"]
-        if sum(map(len, chain.from_iterable(headers))) > self._head_bytes_max:
-            raise HeadTooLargeError(f"The headers are larger than {self._head_bytes_max} bytes")
+        if sum(map(len, chain.from_iterable(headers))) > self._limits.head_bytes:
+            raise HeadTooLargeError(f"The headers are larger than {self._limits.head_bytes} bytes")
         lengths = [value for name, value in headers if name == b"content-length"]
         if not lengths:
             return None
@@ -124,7 +136,7 @@ class RequestBodyMiddleware:
             raise PayloadError("Send either Content-Length or Transfer-Encoding, and only once")
         if not lengths[0].isdigit():
             raise PayloadError("Content-Length must be a number")
-        if len(lengths[0]) > 18 or int(lengths[0]) > self._bytes_max:
+        if len(lengths[0]) > 18 or int(lengths[0]) > self._limits.bytes:
             raise self._too_large()
         return int(lengths[0])
 
@@ -160,9 +172,9 @@ class RequestBodyMiddleware:
                     parts += part
                 size += len(part)
                 self._held_bytes += len(part)
-                if size > self._bytes_max:
+                if size > self._limits.bytes:
                     raise self._too_large()
-                if self._held_bytes > self._held_bytes_max and size < self._held_bytes:
+                if self._held_bytes > self._limits.held_bytes and size < self._held_bytes:
                     raise BusyError
                 # PERF: when the promised length is there, the message that says so would cost
                 # another turn through the server's threads.
@@ -178,14 +190,14 @@ class RequestBodyMiddleware:
         size = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
-                while size < self._bytes_max * _LINGER_BODIES:
+                while size < self._limits.bytes * _LINGER_BODIES:
                     message = await receive()
                     if not message.get("more_body"):
                         return
                     size += len(message.get("body", b""))
 
     def _too_large(self) -> TooLargeError:
-        return TooLargeError(f"Body is larger than {self._bytes_max} bytes")
+        return TooLargeError(f"Body is larger than {self._limits.bytes} bytes")
 
 
 def _announces_body(scope: Scope) -> bool:

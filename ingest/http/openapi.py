@@ -5,20 +5,33 @@ from typing import Any
 
 import msgspec
 
-from ingest.config.sections import LimitSettings
 from ingest.event.definition import Event
+from ingest.http.headers import IDEMPOTENCY_KEY_LENGTH_MAX
 from ingest.http.openapi_errors import complete
-from ingest.http.resources import IDEMPOTENCY_KEY_LENGTH_MAX
+from ingest.http.routes import RouteTable
 from ingest.parsing.compression import ENCODINGS
-from ingest.parsing.parser import JSON_TYPES, NDJSON_TYPE
+from ingest.parsing.formats import JSON_TYPES, NDJSON_TYPE
 from ingest.parsing.validation import ERRORS_MAX
-from ingest.pipeline.ingestor import ACKS
+from ingest.pipeline.request import ACKS
 
 
 def openapi_document(
-    query_paths: dict[str, Any], get_events: dict[str, Any], limits: LimitSettings
+    query_paths: dict[str, Any],
+    get_events: dict[str, Any],
+    *,
+    table: RouteTable,
+    events_max: int,
+    decompressed_bytes_max: int,
 ) -> dict[str, Any]:
-    """OpenAPI 3.1. query_paths: the paths of the query side; get_events: its GET of /events."""
+    """Return the document, as OpenAPI 3.1.
+
+    Args:
+        query_paths: the paths of the query side.
+        get_events: its GET of /events.
+        table: the routes, with their scopes.
+        events_max: events in one request.
+        decompressed_bytes_max: bytes of a body, decompressed.
+    """
     _, schemas = msgspec.json.schema_components([Event], ref_template="#/components/schemas/{name}")
     document = {
         "openapi": "3.1.0",
@@ -30,7 +43,7 @@ def openapi_document(
         },
         "paths": {
             "/events": {"get": get_events, "post": _post_event()},
-            "/events/batch": {"post": _post_batch(limits)},
+            "/events/batch": {"post": _post_batch(events_max, decompressed_bytes_max)},
             **query_paths,
             "/livez": {"get": _health("getLivez", "Whether the process lives", ready=False)},
             "/readyz": {"get": _health("getReadyz", "Whether to send requests", ready=True)},
@@ -39,7 +52,7 @@ def openapi_document(
         },
         "components": {"schemas": schemas | {"Error": _ERROR}},
     }
-    return complete(document)
+    return complete(document, table)
 
 
 _REJECTED = {
@@ -88,11 +101,11 @@ def _post_event() -> dict[str, Any]:
     }
 
 
-def _post_batch(limits: LimitSettings) -> dict[str, Any]:
+def _post_batch(events_max: int, decompressed_bytes_max: int) -> dict[str, Any]:
     events = {
         "type": "array",
         "items": {"$ref": "#/components/schemas/Event"},
-        "maxItems": limits.events_per_request,
+        "maxItems": events_max,
     }
     wrapped = {"type": "object", "required": ["events"], "properties": {"events": events}}
     ids = {"type": "array", "items": {"type": ["string", "null"]}}
@@ -104,8 +117,8 @@ def _post_batch(limits: LimitSettings) -> dict[str, Any]:
     return {
         "operationId": "postEvents",
         "summary": "Send many events",
-        "description": f"At most {limits.events_per_request} events and"
-        f" {limits.decompressed_bytes} bytes, decompressed. Content-Encoding may be one of"
+        "description": f"At most {events_max} events and"
+        f" {decompressed_bytes_max} bytes, decompressed. Content-Encoding may be one of"
         f" {', '.join(ENCODINGS)}. One invalid event fails the whole request, unless"
         " `partial=true`.",
         "tags": ["events"],

@@ -7,7 +7,7 @@ before most, and a body's type only matters where there is one.
 
 from typing import Any
 
-from ingest.auth.access import is_probe, scope_for
+from ingest.http.routes import RouteTable
 
 ERRORS = {
     400: "The request, a parameter, a header or an event is wrong: the message says what",
@@ -33,7 +33,7 @@ _RETRY = {
 }
 
 
-def complete(document: dict[str, Any]) -> dict[str, Any]:
+def complete(document: dict[str, Any], table: RouteTable) -> dict[str, Any]:
     """`document` with the errors and the keys of every operation."""
     components = document["components"]
     components["securitySchemes"] = _SCHEMES
@@ -41,22 +41,22 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for path, item in document["paths"].items():
         for method, operation in item.items():
             has_own = operation["responses"]
-            for status in _statuses(path, method.upper()):
+            for status in _statuses(table, path, method.upper()):
                 reference = {"$ref": f"#/components/responses/{status}"}
                 has_own.setdefault(str(status), reference)
-            if scope_for(path, method.upper()) is not None:
+            if table.scope_for(path, method.upper()) is not None:
                 # Or none, as long as there are no keys.
                 operation["security"] = [*({name: []} for name in _SCHEMES), {}]
     return document
 
 
-def _statuses(path: str, method: str) -> list[int]:
+def _statuses(table: RouteTable, path: str, method: str) -> list[int]:
     left_out = set()
     if method != "POST":
         left_out.add(415)
-    if scope_for(path, method) is None:
+    if table.scope_for(path, method) is None:
         left_out |= {401, 403}
-    if is_probe(path):
+    if table.is_probe(path):
         left_out.add(429)
     return [status for status in ERRORS if status not in left_out]
 

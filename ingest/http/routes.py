@@ -1,6 +1,7 @@
-"""The Falcon app: routes to resources, bare and under /v1."""
+"""Routes: each path with its resource and the scope that a key needs for it, bare and under /v1."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,55 @@ import falcon.asgi
 import orjson
 from falcon.asgi import Request, Response
 
+from ingest.auth.keys import Scope
 from ingest.http import errors as http_errors
 
 PREFIXES = ("", "/v1")
 
 
-class Joined:
-    """One resource of responders that belong to several."""
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path.
 
-    def __init__(self, **responders: Any) -> None:
-        """responders: by Falcon's names, such as on_get."""
-        self.__dict__ |= responders
+    Attributes:
+        path: without a prefix.
+        resource: its Falcon resource.
+        scope: what a key needs; None lets everyone in.
+        post_scope: what a key needs for POST instead.
+        is_probe: whether its requests are never counted or limited.
+    """
+
+    path: str
+    resource: object
+    scope: Scope | None
+    post_scope: Scope | None = None
+    is_probe: bool = False
+
+
+class RouteTable:
+    """All routes, found by Falcon's template of a path."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        """Serve each of `routes` under every prefix."""
+        self._routes = {prefix + route.path: route for prefix in PREFIXES for route in routes}
+
+    def items(self) -> Mapping[str, Route]:
+        """Return every path as it is served, with its route."""
+        return self._routes
+
+    def scope_for(self, path: str, method: str) -> Scope | None:
+        """Return the scope that a key needs; `admin` for a path that is not served."""
+        route = self._routes.get(path)
+        if route is None:
+            return "admin"
+        if method == "POST" and route.post_scope is not None:
+            return route.post_scope
+        return route.scope
+
+    def is_probe(self, path: str) -> bool:
+        """Whether a path is asked for health, however busy a neighbour at the same address is."""
+        route = self._routes.get(path)
+        return route is not None and route.is_probe
 
 
 class AllowHead:
@@ -28,26 +67,34 @@ class AllowHead:
     async def process_response(
         self, req: Request, resp: Response, resource: object, req_succeeded: bool
     ) -> None:
+        """Complete the Allow header."""
         allowed = [method.strip() for method in (resp.get_header("Allow") or "").split(",")]
         if "GET" in allowed and "HEAD" not in allowed:
             resp.set_header("Allow", ", ".join([*allowed, "HEAD"]))
 
 
-def build_routes(
+def build_falcon_app(
     *,
-    routes: Mapping[str, Any],
+    table: RouteTable,
     static: Mapping[str, Path],
     statuses: Mapping[type[Exception], int],
     middleware: list[Any],
 ) -> falcon.asgi.App[Request, Response]:
-    """routes: path to resource; static: path to directory; statuses: error class to HTTP status."""
+    """Build the Falcon app.
+
+    Args:
+        table: the routes.
+        static: directories with files, by path.
+        statuses: HTTP status by class of error.
+        middleware: in the order in which it sees a request.
+    """
     app = falcon.asgi.App(middleware=[AllowHead(), *middleware])
     json = falcon.media.JSONHandler(dumps=orjson.dumps, loads=orjson.loads)
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = json
     http_errors.install(app, statuses)
+    for path, route in table.items().items():
+        app.add_route(path, route.resource)
     for prefix in PREFIXES:
-        for path, resource in routes.items():
-            app.add_route(prefix + path, resource)
         for path, directory in static.items():
             app.add_static_route(prefix + path, directory)
     return app

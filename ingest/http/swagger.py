@@ -8,24 +8,27 @@ import swagger_ui
 from falcon.asgi import Request, Response
 from swagger_ui.core import ApplicationDocument
 
+from ingest.http.routes import Route
+
 PREFIX = "/swagger"
 DOCUMENT_PATH = "/openapi.json"
 STATIC_PATH = f"{PREFIX}/static"
 STATIC_DIR = Path(swagger_ui.__file__).parent / "static"
 
 
-def docs_routes(document: dict[str, Any]) -> dict[str, Any]:
-    """Path to resource. The page's assets are to be served from STATIC_DIR at STATIC_PATH."""
+def docs_routes(document: dict[str, Any]) -> list[Route]:
+    """Return the routes. The page's assets are to be served from STATIC_DIR at STATIC_PATH."""
     ui = ApplicationDocument(
         None, config=document, config_rel_url=DOCUMENT_PATH, url_prefix=PREFIX, title="Event Stream"
     )
     described = _Fixed(orjson.dumps(document), "application/json")
-    return {
-        DOCUMENT_PATH: described,
-        PREFIX: _Redirect(f"{PREFIX}/index.html"),
-        f"{PREFIX}/index.html": _Fixed(ui.doc_html.encode(), "text/html; charset=utf-8"),
-        f"{PREFIX}{DOCUMENT_PATH}": described,
-    }
+    page = _Fixed(ui.doc_html.encode(), "text/html; charset=utf-8")
+    return [
+        Route(DOCUMENT_PATH, described, scope=None),
+        Route(PREFIX, _Redirect(f"{PREFIX}/index.html"), scope=None),
+        Route(f"{PREFIX}/index.html", page, scope=None),
+        Route(f"{PREFIX}{DOCUMENT_PATH}", described, scope=None),
+    ]
 
 
 class _Fixed:

@@ -15,8 +15,8 @@ import msgspec
 import orjson
 
 from ingest.event.definition import Event
+from ingest.parsing.batch import Batch, FieldError, event_time_us, events_of
 from ingest.parsing.strict_json import nothing_dropped
-from ingest.parsing.validation import Batch, FieldError, event_time_us, events_of
 
 
 class _Body(TypedDict, total=False):
@@ -45,7 +45,16 @@ def parse_event(body: bytes) -> Batch | None:
     except _NOT_PLAIN:
         return None
     raw = orjson.loads(body) if event_id is None else event
-    return Batch((text,), (event_id,), (event["name"],), (raw,), (time_us,), (0,), (), 1)
+    return Batch(
+        events=(text,),
+        client_ids=(event_id,),
+        names=(event["name"],),
+        raw=(raw,),
+        times_us=(time_us,),
+        indexes=(0,),
+        rejected=(),
+        size=1,
+    )
 
 
 def parse_list(body: bytes) -> Batch | None:
@@ -66,7 +75,16 @@ def parse_list(body: bytes) -> Batch | None:
     names = [event["name"] for event in events]
     # An id may have to be made of what was sent, in which 1 is not 1.0.
     raw = events_of(orjson.loads(body)) if None in ids else events
-    return Batch(texts, ids, names, raw, times_us, range(len(events)), (), len(events))
+    return Batch(
+        events=texts,
+        client_ids=ids,
+        names=names,
+        raw=raw,
+        times_us=times_us,
+        indexes=range(len(events)),
+        rejected=(),
+        size=len(events),
+    )
 
 
 def _may_be_rounded(body: bytes, events: Iterable[Event]) -> bool:

@@ -1,93 +1,55 @@
-"""From bodies to batches of valid events: decompress, decode, validate; in threads when large."""
+"""From bodies to batches of valid events: decompress, decode, validate.
+
+Small bodies are parsed on the event loop, large ones in threads and outside the GIL.
+"""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ingest.errors import (
-    IngestError,
-    MediaTypeError,
-    PayloadError,
-    RejectedError,
-    TooLargeError,
-)
-from ingest.parsing import arrow_parser as columnar
-from ingest.parsing import msgspec_parser as typed
+from ingest.errors import IngestError, PayloadError, RejectedError, TooLargeError
+from ingest.parsing.arrow_parser import Counted, parse_lines, parse_lists
+from ingest.parsing.batch import Batch, Group, events_of
 from ingest.parsing.compression import decompress, looks_compressed
-from ingest.parsing.strict_json import Decoded, decode, decode_lines
-from ingest.parsing.validation import Batch, events_of, validate
+from ingest.parsing.formats import BodyFormat
+from ingest.parsing.msgspec_parser import parse_event, parse_list
+from ingest.parsing.strict_json import Decoded, check_count, decode, decode_lines
+from ingest.parsing.validation import validate
 from ingest.process import give_way
 
-JSON_TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded")
-"""sendBeacon says text/plain and curl says form: what they send here is JSON all the same."""
-NDJSON_TYPE = "application/x-ndjson"
-NDJSON_TYPES = (
-    NDJSON_TYPE, "application/ndjson", "application/jsonl", "application/x-jsonl",
-    "application/jsonlines", "application/x-jsonlines", "application/json-lines", "text/x-ndjson",
-)  # fmt: skip
-"""It has no registered name; these are in use."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 THREADS = 2
 """One works while the other's result waits for the event loop."""
+LARGE_BYTES = 128 * 1024
+"""Bodies from this size on are parsed in a thread. PERF: for fewer bytes (about 160 events) the
+fixed cost of Arrow's reader, about 1 ms, is more than it saves."""
 QUICK_BYTES_MAX = 256 * 1024
-"""PERF: decompressing to so many bytes takes no longer than a thread's hand-over."""
+"""PERF: to decompress this many bytes takes no longer than to hand them to a thread."""
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How a body has its events.
-
-    alone: the events of one body, which has at most so many, raising IngestError; together: the
-    fast path for many bytes, if there is one, see `columnar`.
-    """
-
-    alone: Callable[[bytes, int], Batch]
-    together: Callable[[Sequence[bytes]], columnar.Counted | None] | None = None
-
-
-@dataclass(slots=True)
-class Group:
-    """Several requests in one. batch: the events of all that are in order; counts: how many each
-    request has in it, none of a request with an error; errors: by request, why it is refused.
-
-    What could not even be read does not count in the batch's `size`.
-    """
-
-    batch: Batch
-    counts: Sequence[int]
-    errors: Mapping[int, IngestError]
-
-
 class Parser:
+    """Turns bodies into batches of valid events."""
+
     def __init__(self, *, decompressed_bytes_max: int, events_max: int) -> None:
-        """decompressed_bytes_max, events_max: what one request may carry."""
+        """Limit what one request may carry: bytes once decompressed, and events."""
         self._bytes_max = decompressed_bytes_max
         self._events_max = events_max
         self._threads = ThreadPoolExecutor(THREADS, "parser", initializer=give_way)
 
-    async def parse(self, form: Form, body: bytes) -> Batch:
-        """The events of one body. Raises IngestError for a body that can't be read."""
-        # Much of what a stranger sends may be slow to refuse: nobody else is to wait for that.
-        if len(body) < columnar.BYTES_MIN:
-            return form.alone(body, self._events_max)
-        return await self._in_thread(_parse_large, form, body, self._events_max)
+    async def decompress(self, body: bytes, encoding: str) -> bytes:
+        """Return the text of a body, without its Content-Encoding and its byte order mark.
 
-    async def parse_group(self, form: Form, bodies: Sequence[bytes]) -> Group:
-        """The events of many small bodies."""
-        if form.together is None or sum(map(len, bodies)) < columnar.BYTES_MIN:
-            return parse_each(form, bodies, self._events_max)
-        return await self._in_thread(_parse_together, form, bodies, self._events_max)
+        Args:
+            body: as it was sent.
+            encoding: the Content-Encoding; "" for none.
 
-    async def unpack(self, body: bytes, encoding: str) -> bytes:
-        """The text of a body: without its Content-Encoding and its byte order mark.
-
-        Raises IngestError, see `encoding.decompress`.
+        Raises:
+            IngestError: see `compression.decompress`.
         """
         if encoding:
             body = await self._decompress(body, encoding)
@@ -96,9 +58,28 @@ class Parser:
                 raise PayloadError(f"Body is compressed twice: below its {encoding} it is {inner}")
         return body.removeprefix(BYTE_ORDER_MARK)
 
+    async def parse(self, body_format: BodyFormat, body: bytes) -> Batch:
+        """Return the events of one body.
+
+        Raises:
+            IngestError: the body as a whole can't be read. An invalid event is in the batch's
+                `rejected` instead.
+        """
+        # A stranger's body may be slow to refuse: nobody else is to wait for that.
+        if len(body) < LARGE_BYTES:
+            return parse_body(body_format, body, self._events_max)
+        return await self._in_thread(_parse_large, body_format, body, self._events_max)
+
+    async def parse_group(self, body_format: BodyFormat, bodies: Sequence[bytes]) -> Group:
+        """Return the events of many small bodies."""
+        if body_format is BodyFormat.EVENT or sum(map(len, bodies)) < LARGE_BYTES:
+            # PERF: single events are seldom so many at a time that columns would pay.
+            return parse_each(body_format, bodies, self._events_max)
+        return await self._in_thread(_parse_together, body_format, bodies, self._events_max)
+
     async def _decompress(self, body: bytes, encoding: str) -> bytes:
         if len(body) < QUICK_BYTES_MAX:
-            with suppress(TooLargeError):  # which it may only be for now
+            with suppress(TooLargeError):  # the thread decides with the real limit
                 return decompress(body, encoding, min(QUICK_BYTES_MAX, self._bytes_max))
         return await self._in_thread(decompress, body, encoding, self._bytes_max)
 
@@ -107,26 +88,71 @@ class Parser:
         return await loop.run_in_executor(self._threads, function, *arguments)
 
 
-def _parse_large(form: Form, body: bytes, events_max: int) -> Batch:
-    counted = form.together([body]) if form.together else None
-    if counted is None:
-        return form.alone(body, events_max)
-    batch, _ = counted
-    _check_count(batch.size, events_max)
+def parse_body(body_format: BodyFormat, body: bytes, events_max: int) -> Batch:
+    """Parse one body: the fast path of msgspec if it is plainly valid, else the strict path.
+
+    Raises:
+        IngestError: the body as a whole can't be read.
+    """
+    match body_format:
+        case BodyFormat.EVENT:
+            return _parse_event(body)
+        case BodyFormat.BATCH:
+            return _parse_list(body, events_max)
+        case BodyFormat.NDJSON:
+            return validate(decode_lines(body, events_max))
+
+
+def _parse_event(body: bytes) -> Batch:
+    batch = parse_event(body)
+    if batch is None:
+        decoded = decode(body)
+        batch = validate(Decoded([decoded.value], decoded.flawed))
     return batch
 
 
-def _parse_together(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
-    counted = form.together(bodies) if form.together else None
+def _parse_list(body: bytes, events_max: int) -> Batch:
+    batch = parse_list(body)
+    if batch is None:
+        decoded = decode(body)
+        events = events_of(decoded.value)
+        check_count(len(events), events_max)
+        batch = validate(Decoded(events, decoded.flawed))
+    check_count(batch.size, events_max)
+    return batch
+
+
+def parse_as_columns(body_format: BodyFormat, bodies: Sequence[bytes]) -> Counted | None:
+    """The fast path of Arrow; None for what it leaves to the others."""
+    match body_format:
+        case BodyFormat.EVENT:
+            return None
+        case BodyFormat.BATCH:
+            return parse_lists(bodies)
+        case BodyFormat.NDJSON:
+            return parse_lines(bodies)
+
+
+def _parse_large(body_format: BodyFormat, body: bytes, events_max: int) -> Batch:
+    counted = parse_as_columns(body_format, [body])
+    if counted is None:
+        return parse_body(body_format, body, events_max)
+    batch, _ = counted
+    check_count(batch.size, events_max)
+    return batch
+
+
+def _parse_together(body_format: BodyFormat, bodies: Sequence[bytes], events_max: int) -> Group:
+    counted = parse_as_columns(body_format, bodies)
     if counted is not None:
         batch, counts = counted
         if max(counts) <= events_max:
             return Group(batch, counts, {})
-    return parse_each(form, bodies, events_max)
+    return parse_each(body_format, bodies, events_max)
 
 
-def parse_each(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
-    """The events of many bodies, one after the other, each of which has at most so many."""
+def parse_each(body_format: BodyFormat, bodies: Sequence[bytes], events_max: int) -> Group:
+    """Parse bodies one after the other; each may carry at most `events_max` events."""
     events: list[bytes] = []
     ids: list[str | None] = []
     names: list[str] = []
@@ -137,7 +163,7 @@ def parse_each(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
     size = 0
     for index, body in enumerate(bodies):
         try:
-            one = form.alone(body, events_max)
+            one = parse_body(body_format, body, events_max)
         except IngestError as error:
             errors[index] = error
             counts.append(0)
@@ -153,57 +179,14 @@ def parse_each(form: Form, bodies: Sequence[bytes], events_max: int) -> Group:
         raw += one.raw
         times_us += one.times_us
         counts.append(one.size)
-    batch = Batch(events, ids, names, raw, times_us, range(len(events)), (), size)
+    batch = Batch(
+        events=events,
+        client_ids=ids,
+        names=names,
+        raw=raw,
+        times_us=times_us,
+        indexes=range(len(events)),
+        rejected=(),
+        size=size,
+    )
     return Group(batch, counts, errors)
-
-
-def _check_count(events: int, events_max: int) -> None:
-    if events > events_max:
-        raise TooLargeError(f"A request may carry at most {events_max} events, not {events}")
-
-
-def _event(body: bytes, events_max: int) -> Batch:
-    batch = typed.parse_event(body)
-    if batch is None:
-        decoded = decode(body)
-        batch = validate(Decoded([decoded.value], decoded.flawed))
-    return batch
-
-
-def _list(body: bytes, events_max: int) -> Batch:
-    batch = typed.parse_list(body)
-    if batch is None:
-        decoded = decode(body)
-        events = events_of(decoded.value)
-        _check_count(len(events), events_max)
-        batch = validate(Decoded(events, decoded.flawed))
-    _check_count(batch.size, events_max)
-    return batch
-
-
-def _lines(body: bytes, events_max: int) -> Batch:
-    return validate(decode_lines(body, events_max))
-
-
-EVENT = Form(_event)
-"""One event in a body. PERF: there are seldom so many at a time that columns would pay."""
-LIST = Form(_list, columnar.parse_lists)
-"""`{"events": [...]}`, or the list alone."""
-LINES = Form(_lines, columnar.parse_lines)
-"""NDJSON: one event a line."""
-
-
-def one_form(media_type: str) -> Form:
-    """Of a body with one event. Raises MediaTypeError."""
-    if media_type not in JSON_TYPES:
-        raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]}")
-    return EVENT
-
-
-def many_form(media_type: str) -> Form:
-    """Of a body with many events. Raises MediaTypeError."""
-    if media_type in NDJSON_TYPES:
-        return LINES
-    if media_type not in JSON_TYPES:
-        raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]} or {NDJSON_TYPE}")
-    return LIST

@@ -102,14 +102,19 @@ def _has_oversized(body: bytes, again: bytes) -> bool:
     )
 
 
+def check_count(events: int, events_max: int) -> None:
+    """Raise TooLargeError when a request has more than `events_max` events."""
+    if events > events_max:
+        raise TooLargeError(f"A request may carry at most {events_max} events, not {events}")
+
+
 def decode_lines(body: bytes, events_max: int) -> Decoded:
     """The list of the values of an NDJSON body, one for each line that is not blank.
 
     Raises PayloadError naming the line, TooLargeError beyond `events_max` lines.
     """
     lines = [(n, line) for n, line in enumerate(body.split(b"\n"), 1) if line.strip()]
-    if len(lines) > events_max:
-        raise TooLargeError(f"A request may carry at most {events_max} events, not {len(lines)}")
+    check_count(len(lines), events_max)
     values, flawed = [], False
     for number, line in lines:
         try:

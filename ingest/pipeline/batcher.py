@@ -1,43 +1,57 @@
-"""Small requests, gathered while others are under way and taken as one.
+"""The request batcher: small requests that arrive close together are ingested as one group.
 
-One group at a time: the first request that comes is taken at once, and those that come until it is
-in the log are the next group. So nobody waits when there is little to do, and when there is much
-the groups become as large as they need to be.
+One group at a time: the first request is taken at once, and those that arrive until it is in the
+WAL form the next group. So nobody waits when there is little to do, and under load groups become as
+large as they need to be.
 
 PERF: to parse, identify, deduplicate and commit 50 events in one go takes 10 µs for each, and one
-by one 50; and what is large together is parsed outside the GIL, as one large request is.
+by one 50 µs. A group that is large is parsed outside the GIL, as one large request is.
 
 Belongs to the event loop.
 """
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
-from ingest.parsing.parser import Group
-from ingest.pipeline.ingestor import Ingestor, Receipt, Submitted
+from ingest.parsing.formats import BodyFormat
+from ingest.parsing.parser import Parser
+from ingest.pipeline.committer import Committer, Submission
+from ingest.pipeline.request import Receipt
 
 BYTES_MAX = 512 * 1024
-"""PERF: a larger group saves no more of what parsing costs however little it is, and the more
-requests are in one the more of them are parsed one by one when one of them is not plainly valid."""
+"""PERF: a larger group saves no more of what parsing costs. The more requests are in a group, the
+more of them are parsed one by one when one of them is not plainly valid."""
 
 Waiter = asyncio.Future[Receipt]
 
 
 class RequestBatcher:
+    """Batches the requests of one format that share one acknowledgement level."""
+
     def __init__(
         self,
+        body_format: BodyFormat,
         *,
-        parse: Callable[[Sequence[bytes]], Awaitable[Group]],
-        ingestor: Ingestor,
+        parser: Parser,
+        committer: Committer,
         durable: bool,
         requests_max: int,
         bytes_max: int = BYTES_MAX,
     ) -> None:
-        """durable: whether events are acknowledged only when they are in the log; requests_max,
-        bytes_max: at how many, or at how much in their bodies, they wait for no other group."""
-        self._parse = parse
-        self._ingestor = ingestor
+        """Set the limits of a group.
+
+        Args:
+            body_format: of every request.
+            parser: parses a group.
+            committer: commits it.
+            durable: whether a request is acknowledged only once it is in the WAL.
+            requests_max: requests at which a group no longer waits for the one before it.
+            bytes_max: bytes of bodies at which it no longer waits.
+        """
+        self._body_format = body_format
+        self._parser = parser
+        self._committer = committer
         self._durable = durable
         self._requests_max = requests_max
         self._bytes_max = bytes_max
@@ -47,63 +61,68 @@ class RequestBatcher:
         self._is_due = False
         self._groups: set[asyncio.Task[None]] = set()
 
-    def take(self, body: bytes) -> Waiter:
-        """Done when the events in `body` may be acknowledged; raises IngestError."""
+    def add(self, body: bytes) -> Waiter:
+        """Return a future of the receipt, done when the events in `body` may be acknowledged.
+
+        Awaiting it raises IngestError when the request is refused.
+        """
         loop = asyncio.get_running_loop()
         waiter: Waiter = loop.create_future()
         self._bodies.append(body)
         self._bytes += len(body)
         self._waiters.append(waiter)
         if len(self._bodies) >= self._requests_max or self._bytes >= self._bytes_max:
-            self._start()
+            self._start_group()
         elif not self._groups and not self._is_due:
             self._is_due = True
-            loop.call_soon(self._start_due)  # with all that come in this turn of the loop
+            loop.call_soon(self._start_due)  # with all that arrive in this turn of the loop
         return waiter
 
     def _start_due(self) -> None:
         self._is_due = False
         if self._bodies:
-            self._start()
+            self._start_group()
 
-    def _start(self) -> None:
-        """Make a group of what was gathered."""
+    def _start_group(self) -> None:
         group = asyncio.create_task(self._ingest(self._bodies, self._waiters))
         self._groups.add(group)
-        group.add_done_callback(self._done)
+        group.add_done_callback(self._end_group)
         self._bodies, self._bytes, self._waiters = [], 0, []
 
-    def _done(self, group: asyncio.Task[None]) -> None:
+    def _end_group(self, group: asyncio.Task[None]) -> None:
         self._groups.discard(group)
         if self._bodies and not self._groups:
-            self._start()
+            self._start_group()
 
     async def _ingest(self, bodies: Sequence[bytes], waiters: Sequence[Waiter]) -> None:
         try:
-            group = await self._parse(bodies)
+            group = await self._parser.parse_group(self._body_format, bodies)
             for index, refusal in group.errors.items():
                 _finish(waiters[index], refusal)
-            submitted = self._ingestor.submit(
-                group.batch, idempotency_key=None, durable=self._durable, alone=True
+            submission = self._committer.submit(
+                group.batch, idempotency_key=None, durable=self._durable
             )
-            # Should an earlier commit fail whose events came again here, then all of these are
-            # refused: those that were kept are known when they are sent again.
-            for wait in submitted.waits:
+            # If an earlier commit fails whose events are repeated here, the whole group is refused.
+            # Events that were kept are duplicates when they are sent again.
+            for wait in submission.waits:
                 await wait
-            _answer(waiters, group.counts, submitted)
+            _give_receipts(waiters, group.counts, submission)
         except Exception as error:  # whatever it is, the waiting requests must hear of it
             for waiter in waiters:
                 _finish(waiter, error)
 
 
-def _answer(waiters: Sequence[Waiter], counts: Sequence[int], submitted: Submitted) -> None:
-    ids, fresh = submitted.ids, submitted.fresh
+def _give_receipts(
+    waiters: Sequence[Waiter], counts: Sequence[int], submission: Submission
+) -> None:
+    """Give each request its part of the group; counts: events of each request."""
+    ids, new = submission.ids, submission.new
     start = 0
     for waiter, count in zip(waiters, counts, strict=True):
         end = start + count
         duplicates = 0
-        if len(fresh) < len(ids):
-            duplicates = count - (bisect_left(fresh, end) - bisect_left(fresh, start))
+        if len(new) < len(ids):
+            duplicates = count - (bisect_left(new, end) - bisect_left(new, start))
         _finish(waiter, Receipt(ids[start:end], duplicates, ()))
         start = end
 

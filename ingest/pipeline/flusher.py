@@ -7,9 +7,11 @@ Invariants:
 """
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
@@ -32,7 +34,18 @@ class FlushObserver(Protocol):
     def flushed(self, *, rows: int, reason: str, seconds: float) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class FlushLimits:
+    """What makes a flush due: rows or bytes in the buffer, or the age of its oldest row."""
+
+    rows: int
+    bytes: int
+    age_s: float
+
+
 class Flusher:
+    """The thread that flushes the buffer."""
+
     def __init__(
         self,
         *,
@@ -41,25 +54,28 @@ class Flusher:
         ledger: Ledger,
         observer: FlushObserver,
         wal: Wal | None,
-        stream_id: str,
-        rows: int,
-        bytes: int,  # noqa: A002
-        age_s: float,
-        clock: Callable[[], float],
+        limits: FlushLimits,
         prepare_thread: Callable[[], None] = lambda: None,
     ) -> None:
-        """rows, bytes, age_s: at which a flush is due. wal: where spilled slots are read back and
-        stored ones forgotten; stream_id: unique to it, or to this process where there is none, so
-        that its tokens are; clock: monotonic, in seconds; prepare_thread: called in its
-        thread at the start."""
+        """Join the parts.
+
+        Args:
+            ring: the buffer.
+            writer: writes rows to the table until they are stored.
+            ledger: counts what was stored.
+            observer: is told of every flush.
+            wal: where spilled slots are read back and stored ones forgotten; None without a WAL.
+            limits: what makes a flush due.
+            prepare_thread: called in the flusher's thread at its start.
+        """
         self._wal = wal
         self._ring = ring
         self._writer = writer
         self._ledger = ledger
         self._observer = observer
-        self._stream_id = stream_id
-        self._rows, self._bytes, self._age_s = rows, bytes, age_s
-        self._clock = clock
+        # Tokens must be unique to the WAL, or to this process if there is none.
+        self._stream_id = wal.stream_id if wal is not None else uuid.uuid4().hex
+        self._limits = limits
         self._prepare_thread = prepare_thread
         self._rows_per_s = 0.0
         self._opened = threading.Event()
@@ -137,16 +153,18 @@ class Flusher:
 
     def _flush_next(self) -> bool:
         """False at the end."""
-        slots, reason = self._ring.take(rows=self._rows, bytes=self._bytes, age_s=self._age_s)
+        slots, reason = self._ring.take(
+            rows=self._limits.rows, bytes=self._limits.bytes, age_s=self._limits.age_s
+        )
         if not slots:
             return False
-        started_s = self._clock()
+        started_s = time.perf_counter()
         batches = [batch for slot in slots if (batch := self._batch_of(slot)) is not None]
         table = to_columns(to_structs(batches))
         token = self._token(slots)
         rows = table.num_rows
         dead = self._writer.store(table, token=token) if rows else 0
-        seconds = self._clock() - started_s
+        seconds = time.perf_counter() - started_s
         # Half weight to the newest flush: follows a change within a few flushes.
         rate = rows / max(seconds, 1e-6)
         self._rows_per_s = (self._rows_per_s + rate) / 2 if self._rows_per_s else rate

@@ -19,7 +19,7 @@ import orjson
 import pyarrow as pa
 import uuid_utils
 
-from ingest.parsing.validation import Batch
+from ingest.parsing.batch import Batch
 from storage.tables.schema import KEY_TIME_UNKNOWN_US
 
 

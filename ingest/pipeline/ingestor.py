@@ -1,123 +1,108 @@
-"""The way of a request's events: identify, deduplicate, commit; the receipt says how."""
+"""The entry to the pipeline: the way of a request, from its body to its receipt."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
 
-from ingest.clock import Clock
-from ingest.errors import EventError, NotStoredError, RejectedError, ShuttingDownError
-from ingest.ledger import Ledger
-from ingest.parsing.validation import Batch
+from ingest.errors import NotStoredError
+from ingest.parsing.batch import Batch
+from ingest.parsing.formats import BodyFormat
+from ingest.parsing.parser import LARGE_BYTES, Parser
+from ingest.pipeline.batcher import RequestBatcher
 from ingest.pipeline.committer import Committer
-from ingest.pipeline.identity import identify
-
-Ack = Literal["buffered", "durable", "stored"]
-"""What a 201 promises: the events are in memory, in the log on disk, or in the table."""
-ACKS: tuple[Ack, ...] = get_args(Ack)
-
-
-@dataclass(slots=True)  # PERF: frozen costs 0.2 µs for each field
-class Receipt:
-    """The reply to a request.
-
-    ids: one for each event in order, None where it was rejected; duplicates: how many of the
-    accepted ones were known already; rejected: why others were not accepted.
-    """
-
-    ids: Sequence[str | None]
-    duplicates: int
-    rejected: Sequence[EventError]
-
-
-@dataclass(slots=True)
-class Submitted:
-    """ids: of the valid events, in order; fresh: the positions of those that were not known; waits:
-    to await before any of them may be acknowledged, raising IngestError."""
-
-    ids: Sequence[str]
-    fresh: Sequence[int]
-    waits: Sequence[asyncio.Future[None]]
+from ingest.pipeline.flusher import Flusher
+from ingest.pipeline.request import IngestRequest, Receipt
 
 
 class Ingestor:
+    """Ingests requests: decompress, parse, commit, wait."""
+
     def __init__(
         self,
         *,
+        parser: Parser,
         committer: Committer,
-        ledger: Ledger,
-        clock: Clock,
-        stored: Callable[[], Awaitable[object]],
+        flusher: Flusher,
+        batch_requests_max: int,
         stored_timeout_s: float,
     ) -> None:
-        """stored: returns when everything buffered so far is; stored_timeout_s: how long
-        `ack=stored` waits for that."""
-        self._stored = stored
-        self._stored_timeout_s = stored_timeout_s
-        self._committer = committer
-        self._ledger = ledger
-        self._clock = clock
-        self._closed = False
+        """Join the parts.
 
-    async def ingest(
-        self, batch: Batch, *, idempotency_key: str | None, partial: bool, ack: Ack
-    ) -> Receipt:
-        """Accept the events of one request. Returns when `ack` holds for all of them.
-
-        partial: accept the valid ones even if others are not. Raises IngestError, and then nothing
-        of the request was accepted that was not accepted before.
+        Args:
+            parser: turns bodies into batches of valid events.
+            committer: decides the outcome of every event.
+            flusher: tells when everything buffered is stored.
+            batch_requests_max: see `RequestBatcher`.
+            stored_timeout_s: how long `ack=stored` waits for storage, in seconds.
         """
-        if self._closed:
-            raise ShuttingDownError
-        if not batch.size:
-            return Receipt((), 0, ())
+        self._parser = parser
+        self._committer = committer
+        self._flusher = flusher
+        self._stored_timeout_s = stored_timeout_s
+        self._batchers = {
+            (body_format, durable): RequestBatcher(
+                body_format,
+                parser=parser,
+                committer=committer,
+                durable=durable,
+                requests_max=batch_requests_max,
+            )
+            for body_format in BodyFormat
+            for durable in (False, True)
+        }
+
+    async def ingest(self, request: IngestRequest) -> Receipt:
+        """Ingest one request, and return once what its `ack` promises holds for all its events.
+
+        Raises:
+            IngestError: nothing of the request was accepted that was not accepted before.
+        """
+        body = await self._parser.decompress(request.body, request.encoding)
+        # A large body is parsed by itself: others would wait for it.
+        if len(body) < LARGE_BYTES and _can_be_batched(request):
+            return await self._batchers[request.body_format, request.ack == "durable"].add(body)
+        batch = await self._parser.parse(request.body_format, body)
+        return await self.accept(batch, request)
+
+    async def parse(self, request: IngestRequest) -> Batch:
+        """Take the first half of `ingest`, for a caller that counts the events before `accept`.
+
+        Raises:
+            IngestError: the body can't be read.
+        """
+        body = await self._parser.decompress(request.body, request.encoding)
+        return await self._parser.parse(request.body_format, body)
+
+    async def accept(self, batch: Batch, request: IngestRequest) -> Receipt:
+        """Take the second half of `ingest`; `batch` holds the events of `request`.
+
+        Raises:
+            IngestError: as `ingest` does.
+        """
         rejected = batch.size - len(batch.events)
-        if rejected and not (partial and batch.events):
-            self._ledger.receive(batch.size)
-            self._ledger.settle("rejected", batch.size)
-            raise RejectedError(list(batch.rejected), rejected)
-        submitted = self.submit(batch, idempotency_key=idempotency_key, durable=ack != "buffered")
-        for wait in submitted.waits:
+        if rejected and not (request.partial and batch.events):
+            raise self._committer.reject(batch)
+        submission = self._committer.submit(
+            batch, idempotency_key=request.idempotency_key, durable=request.ack != "buffered"
+        )
+        for wait in submission.waits:
             await wait
-        if ack == "stored":
-            await self._until_stored()
-        ids: list[str | None] = list(submitted.ids)
+        if request.ack == "stored":
+            await self._wait_until_stored()
+        ids: list[str | None] = list(submission.ids)
         if rejected:
             ids = [None] * batch.size
-            for index, event_id in zip(batch.indexes, submitted.ids, strict=True):
+            for index, event_id in zip(batch.indexes, submission.ids, strict=True):
                 ids[index] = event_id
-        return Receipt(ids, len(batch.events) - len(submitted.fresh), batch.rejected)
+        return Receipt(ids, len(batch.events) - len(submission.new), batch.rejected)
 
-    def submit(
-        self, batch: Batch, *, idempotency_key: str | None, durable: bool, alone: bool = False
-    ) -> Submitted:
-        """Identify, deduplicate and commit the valid events of `batch`; the others are rejected.
-
-        durable, alone: see `Committer.submit`. Raises ShuttingDownError.
-        """
-        if self._closed:
-            raise ShuttingDownError
-        self._ledger.receive(batch.size)
-        rejected = batch.size - len(batch.events)
-        if rejected:
-            self._ledger.settle("rejected", rejected)
-        # Nothing is awaited from here to the commit: a receive time that is not yet in a commit
-        # would be older than the watermark.
-        received_us = self._clock.now_us()
-        identities = identify(batch, idempotency_key=idempotency_key, received_us=received_us)
-        fresh, waits = self._committer.submit(
-            batch.events, identities, received_us=received_us, durable=durable, alone=alone
-        )
-        return Submitted(identities.ids, fresh, waits)
-
-    async def _until_stored(self) -> None:
+    async def _wait_until_stored(self) -> None:
+        stored = asyncio.wrap_future(self._flusher.stored())
         try:
             async with asyncio.timeout(self._stored_timeout_s):
-                await self._stored()
+                await stored
         except TimeoutError as error:
             raise NotStoredError from error
 
-    def close(self) -> None:
-        """Take no more events, and commit what was taken."""
-        self._closed = True
-        self._committer.seal()
+
+def _can_be_batched(request: IngestRequest) -> bool:
+    """Whether the request asks for nothing that is its own."""
+    return request.idempotency_key is None and not request.partial and request.ack != "stored"

@@ -3,47 +3,30 @@
 import asyncio
 
 from ingest.clock import Clock
-from ingest.pipeline.committer import Committer
-from ingest.pipeline.flusher import Flusher
-from ingest.pipeline.ring_buffer import RingBuffer
-from ingest.pipeline.wal_writer import WalWriter
+from ingest.pipeline.pipeline import Pipeline
 from ingest.worker.peers import Handlers, Peers
 
 
 class LocalFreshness:
-    """Of this worker."""
+    """The freshness of what this worker has taken."""
 
-    def __init__(
-        self,
-        *,
-        committer: Committer,
-        wal_writer: WalWriter,
-        ring: RingBuffer,
-        flusher: Flusher,
-        clock: Clock,
-    ) -> None:
-        self._wal_writer = wal_writer
-        self._committer = committer
-        self._ring = ring
-        self._flusher = flusher
+    def __init__(self, *, pipeline: Pipeline, clock: Clock) -> None:
+        """Watch `pipeline` by `clock`."""
+        self._pipeline = pipeline
         self._clock = clock
 
     async def flush(self) -> None:
         """Make everything that this worker has acknowledged queryable."""
-        self._committer.seal()
-        await self._wal_writer.settled()
-        await asyncio.wrap_future(self._flusher.flush())
+        await self._pipeline.flush()
 
     def watermark_us(self) -> int:
-        # The clock is read first: what comes in later was received later.
-        candidates = (
-            self._clock.now_us(),
-            self._committer.oldest_received_us(),
-            self._ring.oldest_received_us(),
-        )
-        return min(us for us in candidates if us is not None)
+        """Return the time before which everything received is queryable, in µs since 1970."""
+        # The clock is read first: what arrives later was received later.
+        now_us = self._clock.now_us()
+        oldest_us = self._pipeline.oldest_received_us()
+        return now_us if oldest_us is None else min(now_us, oldest_us)
 
-    def answers(self) -> Handlers:
+    def handlers(self) -> Handlers:
         """What other workers may ask."""
 
         async def flush() -> bytes:

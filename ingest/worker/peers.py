@@ -22,10 +22,10 @@ ASK_TIMEOUT_S = 5.0
 
 
 class Peers:
-    def __init__(self, directory: Path | None, answers: Handlers) -> None:
-        """answers: question to what answers it."""
+    def __init__(self, directory: Path | None, handlers: Handlers) -> None:
+        """directory: shared by the workers, None for one worker; handlers: by question."""
         self._directory = directory
-        self._answers = answers
+        self._handlers = handlers
         self._lock: IO[bytes] | None = None
         self._server: asyncio.Server | None = None
         self.number = 1
@@ -66,6 +66,13 @@ class Peers:
         answers = {number: task.result() for number, task in asking.items()}
         return {number: answer for number, answer in answers.items() if answer is not None}
 
+    async def ask_all(self, question: str) -> dict[int, bytes]:
+        """The answers of every worker, this one included, by their number.
+
+        Raises SilentWorkerError when one of them does not answer in time.
+        """
+        return {self.number: await self._handlers[question](), **await self.ask(question)}
+
     def _take_number(self, directory: Path) -> bool:
         lock = (directory / f"{self.number}.lock").open("wb")
         try:
@@ -97,9 +104,9 @@ class Peers:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            answer = self._answers.get((await reader.readline()).decode().strip())
-            if answer is not None:
-                writer.write(await answer())
+            handler = self._handlers.get((await reader.readline()).decode().strip())
+            if handler is not None:
+                writer.write(await handler())
                 await writer.drain()
         except ConnectionError:
             pass  # the one who asked gave up

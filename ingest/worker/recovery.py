@@ -9,19 +9,20 @@ once.
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from ingest.config.sections import WalSettings
 from ingest.event.arrow import RECORD_SCHEMA, conform
 from ingest.ledger import Ledger
-from ingest.pipeline.committer import Commit
 from ingest.pipeline.dedup import DedupWindow
 from ingest.pipeline.identity import keys_of
+from ingest.pipeline.pipeline import Pipeline
 from ingest.pipeline.ring_buffer import RingBuffer
 from ingest.pipeline.wal_writer import WalWriter
 from storage.wal.segment import DamagedError
@@ -34,22 +35,37 @@ BUFFER_WAIT_S = 0.05
 log = structlog.get_logger()
 
 
-def claim_wal(root: Path, settings: WalSettings) -> Wal:
+@dataclass(frozen=True, slots=True)
+class WalLimits:
+    """Limits of the WAL of one worker.
+
+    Attributes:
+        segment_bytes: bytes at which a new segment begins.
+        bytes: of all events in the WAL that are not stored.
+        retain_s: how long stored events are kept, in seconds.
+    """
+
+    segment_bytes: int
+    bytes: int
+    retain_s: int
+
+
+def claim_wal(root: Path, limits: WalLimits) -> Wal:
     """The log of this worker. Raises OSError."""
     for number in count(1):
         try:
-            return _open(root / str(number), settings, retain_s=settings.retain_seconds)
+            return _open(root / str(number), limits, retain_s=limits.retain_s)
         except BlockingIOError:
             continue
     raise AssertionError
 
 
-def _open(directory: Path, settings: WalSettings, *, retain_s: float) -> Wal:
+def _open(directory: Path, limits: WalLimits, *, retain_s: float) -> Wal:
     return Wal(
         directory,
         schema=RECORD_SCHEMA,
-        segment_bytes=settings.segment_bytes,
-        bytes_max=settings.bytes,
+        segment_bytes=limits.segment_bytes,
+        bytes_max=limits.bytes,
         retain_s=retain_s,
     )
 
@@ -59,7 +75,7 @@ def replay(
     recovered: Recovered,
     *,
     ring: RingBuffer,
-    dedup: DedupWindow[Commit],
+    dedup: DedupWindow[Any],
     ledger: Ledger,
 ) -> None:
     """Put what the log still has into the buffer, in order; its ids are known from now on."""
@@ -80,16 +96,23 @@ def replay(
         )
 
 
-async def replay_retained(wal: Wal, *, ring: RingBuffer, ledger: Ledger) -> int:
-    """Store what the log has retained once more, for the table has lost something of it perhaps; it
-    collapses with what is still there. Returns the events."""
-    rows = 0
-    for _, batch in _read(wal, wal.retained(), ledger):
+async def replay_retained(pipeline: Pipeline, ledger: Ledger) -> int:
+    """Store again what the WAL has retained, because the table may have lost a part of it.
+
+    What the table still has collapses with its copy.
+
+    Returns:
+        The number of events.
+    """
+    if pipeline.wal is None:
+        return 0
+    ring, rows = pipeline.ring, 0
+    for _, batch in _read(pipeline.wal, pipeline.wal.retained(), ledger):
         ledger.receive(batch.num_rows)
-        # Requests that come meanwhile need room as well.
+        # Requests that arrive meanwhile need room as well.
         while ring.is_half_full():
             await asyncio.sleep(BUFFER_WAIT_S)
-        # Without its place in the log: under the token of that, storage would drop it as known.
+        # Without its location in the WAL: under that token, storage would drop it as known.
         while ring.append(batch, received_us=_oldest_us(batch)) is None:
             await asyncio.sleep(BUFFER_WAIT_S)
         await asyncio.sleep(0)  # others have their turn
@@ -102,14 +125,14 @@ class Adopter:
         self,
         root: Path,
         *,
-        settings: WalSettings,
+        limits: WalLimits,
         own: Wal,
         wal_writer: WalWriter,
-        dedup: DedupWindow[Commit],
+        dedup: DedupWindow[Any],
         ledger: Ledger,
     ) -> None:
         self._root = root
-        self._settings = settings
+        self._limits = limits
         self._own = own
         self._wal_writer = wal_writer
         self._dedup = dedup
@@ -122,7 +145,7 @@ class Adopter:
             if directory == self._own.directory or not any(directory.glob("*.wal")):
                 continue
             try:
-                orphan = _open(directory, self._settings, retain_s=0)
+                orphan = _open(directory, self._limits, retain_s=0)
             except BlockingIOError:
                 continue
             try:

@@ -6,13 +6,12 @@ when the service starts, whenever storage works again after it did not, and now 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 
 import structlog
 
-from ingest.pipeline.committer import Commit
-from ingest.pipeline.dedup import DedupWindow
-from ingest.pipeline.flusher import Flusher
+from ingest.ledger import Ledger
+from ingest.pipeline.pipeline import Pipeline
+from ingest.worker.recovery import replay_retained
 from storage.clickhouse.reader import Reader
 from storage.errors import PausedError, StorageError
 from storage.tables.cluster import ClusterLayout
@@ -29,23 +28,31 @@ class StorageWatch:
         self,
         *,
         reader: Reader,
-        flusher: Flusher,
-        dedup: DedupWindow[Commit],
-        mend: Callable[[], Awaitable[int]],
+        pipeline: Pipeline,
+        ledger: Ledger,
         layout: ClusterLayout,
         recent_s: int,
-        ids_max: int,
+        keys_max: int,
         check_every_s: float = CHECK_EVERY_S,
     ) -> None:
-        """mend: stores again what the log still has, and returns the events; recent_s, ids_max:
-        which stored ids are learned."""
+        """Join the parts.
+
+        Args:
+            reader: queries the tables.
+            pipeline: has the dedup window to fill, and the WAL to store again from.
+            ledger: counts events that are stored again.
+            layout: where the tables are.
+            recent_s: events received in the last `recent_s` seconds are put into the dedup window.
+            keys_max: as many of them at most.
+            check_every_s: time between two checks for lost parts, in seconds.
+        """
         self._reader = reader
-        self._flusher = flusher
-        self._dedup = dedup
-        self._mend = mend
+        self._pipeline = pipeline
+        self._flusher = pipeline.flusher
+        self._ledger = ledger
         self._layout = layout
         self._recent_s = recent_s
-        self._ids_max = ids_max
+        self._keys_max = keys_max
         self._check_every_s = check_every_s
         self._begun = self._is_stalled = False
         self._may_check = True
@@ -59,9 +66,8 @@ class StorageWatch:
         except Exception as error:  # a disk that fails must not keep the worker from starting
             log.error("lost parts could not be stored again", error=str(error))
         try:
-            self._dedup.remember(
-                await recent_keys(self._reader, seconds=self._recent_s, limit=self._ids_max)
-            )
+            keys = await recent_keys(self._reader, seconds=self._recent_s, limit=self._keys_max)
+            self._pipeline.dedup.remember(keys)
         except StorageError as error:  # the table collapses what the window does not know
             log.warning("recent ids could not be read", error=str(error))
 
@@ -102,9 +108,9 @@ class StorageWatch:
         broken = frozenset(f"{table}/{part} on {host}" for host, table, part, _ in rows)
         if not broken - self._known:
             return
-        events = await self._mend()
+        events = await replay_retained(self._pipeline, self._ledger)
         log.error(
-            "the table has lost parts: storing again what the log still has",
+            "the table has lost parts: storing again what the WAL still has",
             parts=sorted(broken - self._known),
             events=events,
         )

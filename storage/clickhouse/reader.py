@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import uuid4
@@ -43,32 +44,53 @@ or a slow query looks like a server that is gone."""
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class QueryLimits:
+    """What one query may take; 0 for no limit.
+
+    Attributes:
+        timeout_s: time after which ClickHouse stops the query.
+        memory_bytes: memory of the query in ClickHouse.
+        read_rows: rows that it may read.
+        result_rows: rows that its result may have.
+    """
+
+    timeout_s: int
+    memory_bytes: int = 0
+    read_rows: int = 0
+    result_rows: int = 0
+
+
 class Reader:
-    """A query at a time for each client; further ones wait for one to be free."""
+    """Runs queries: one at a time for each client, while further queries wait for a free one."""
 
     def __init__(
         self,
         connect: Callable[[], Client],
         *,
         clients: int,
-        timeout_s: int,
+        limits: QueryLimits,
         waiting_max: int = 1000,
-        memory_bytes_max: int = 0,
-        read_rows_max: int = 0,
-        result_rows_max: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """connect: makes a client, called for each of `clients` when first needed, and after a
-        failure; it waits `TIMEOUT_MARGIN_S` longer than timeout_s, the time that a query may take.
-        The limits are of one query, with 0 for none; waiting_max: queries that wait for a
-        client."""
+        """Prepare the clients; none connects before the first query.
+
+        Args:
+            connect: makes a client, called for each of `clients` when it is first needed, and
+                after a failure. Its time-out must be `TIMEOUT_MARGIN_S` longer than
+                `limits.timeout_s`.
+            clients: queries that run at once.
+            limits: of every query.
+            waiting_max: queries that may wait for a client.
+            clock: monotonic, in seconds.
+        """
         self._connect = connect
         self._settings = {
             **_SETTINGS,
-            "max_execution_time": timeout_s,
-            "max_memory_usage": memory_bytes_max,
-            "max_rows_to_read": read_rows_max,
-            "max_result_rows": result_rows_max,
+            "max_execution_time": limits.timeout_s,
+            "max_memory_usage": limits.memory_bytes,
+            "max_rows_to_read": limits.read_rows,
+            "max_result_rows": limits.result_rows,
         }
         self._free: SimpleQueue[tuple[Client, Connections]] = SimpleQueue()
         self._threads = ThreadPoolExecutor(clients, thread_name_prefix="reader")

@@ -6,7 +6,7 @@ statement says IF NOT EXISTS, and the record of a step is the same row whoever w
 need no step: those that the event definition has more than the table are added.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -148,27 +148,39 @@ def apply(client: Client, changes: Sequence[Change]) -> None:
             raise
 
 
-def migrate(client: Client, schema: pa.Schema, *, layout: ClusterLayout = ONE_SERVER) -> list[str]:
-    """Bring the database to the newest version; returns what was done, for the log.
+def apply_pending(
+    client: Client, schema: pa.Schema, *, layout: ClusterLayout = ONE_SERVER, as_operator: bool
+) -> Iterator[Change]:
+    """Apply what the database lacks, and yield every change once it is done.
 
-    What is for an operator is left. Raises StorageError.
+    Args:
+        client: connection to the database.
+        schema: columns of the events table, in Arrow.
+        layout: where the tables are.
+        as_operator: whether to apply the changes that the service leaves to an operator, too.
+
+    Raises:
+        PausedError: a table is not ours, or the user lacks a right.
+        StorageError: ClickHouse refused a statement or did not answer.
     """
-    done, _ = migrate_and_tell(client, schema, layout=layout)
-    return done
-
-
-def migrate_and_tell(
-    client: Client, schema: pa.Schema, *, layout: ClusterLayout = ONE_SERVER
-) -> tuple[list[str], list[str]]:
-    """The same; returns what was done, and what is left to an operator."""
-    done: list[str] = []
-    left: list[str] = []
     for _ in range(ROUNDS_MAX):
         changes = pending(client, schema, layout=layout)
-        left = [change.name for change in changes if change.for_operator]
-        ours = [change for change in changes if not change.for_operator]
-        if not ours:
-            break
-        apply(client, ours)
-        done += [change.name for change in ours]
-    return done, left
+        changes = [change for change in changes if as_operator or not change.for_operator]
+        if not changes:
+            return
+        for change in changes:
+            apply(client, [change])
+            yield change
+
+
+def migrate(client: Client, schema: pa.Schema, *, layout: ClusterLayout = ONE_SERVER) -> list[str]:
+    """Bring the database to the newest version, as the service does at its start.
+
+    Returns:
+        The names of the changes that were applied.
+
+    Raises:
+        StorageError: see `apply_pending`.
+    """
+    changes = apply_pending(client, schema, layout=layout, as_operator=False)
+    return [change.name for change in changes]

@@ -15,7 +15,7 @@ from ingest.event.arrow import TABLE_SCHEMA
 from ingest.pipeline.retrying_writer import RetryingWriter
 from storage.clickhouse.client import connect
 from storage.clickhouse.interruption import READ_ONLY
-from storage.clickhouse.reader import TIMEOUT_MARGIN_S, Reader
+from storage.clickhouse.reader import TIMEOUT_MARGIN_S, QueryLimits, Reader
 from storage.clickhouse.writer import Writer
 from storage.errors import PausedError, StorageError, TransientError, UnavailableError
 from storage.tables.migrations import migrate
@@ -182,7 +182,7 @@ def test_an_insert_that_the_user_may_not_do_waits_for_an_operator(
 
 
 def test_a_query_beyond_what_the_profile_allows_waits_for_an_operator(url: str) -> None:
-    reader = Reader(lambda: connect(as_user(url, "constrained")), clients=1, timeout_s=30)
+    reader = Reader(lambda: connect(as_user(url, "constrained")), clients=1, limits=QueryLimits(30))
     with pytest.raises(PausedError, match="profile of the user") as error:
         asyncio.run(reader.query("SELECT 1", {}))
     assert error.value.code == 452
@@ -190,7 +190,7 @@ def test_a_query_beyond_what_the_profile_allows_waits_for_an_operator(url: str) 
 
 
 def test_the_errors_of_a_server_are_told_in_one_short_line(url: str) -> None:
-    reader = Reader(lambda: connect(url), clients=1, timeout_s=5)
+    reader = Reader(lambda: connect(url), clients=1, limits=QueryLimits(5))
     for sql in ("SELECT nonsense", "SELECT FROM", "SELECT * FROM nowhere", "SELECT throwIf(1)"):
         with pytest.raises(StorageError) as error:
             asyncio.run(reader.query(sql, {}))
@@ -208,7 +208,7 @@ def test_a_slow_query_is_stopped_by_the_server_and_holds_up_no_other(url: str) -
     def connected() -> Client:
         return connect(url, timeout_s=seconds + TIMEOUT_MARGIN_S, settings=READ_ONLY)
 
-    reader = Reader(connected, clients=2, timeout_s=seconds)
+    reader = Reader(connected, clients=2, limits=QueryLimits(seconds))
 
     async def main() -> None:
         slow = asyncio.create_task(reader.query(ENDLESS, {}))
@@ -227,7 +227,7 @@ def test_an_abandoned_query_ends_on_the_server_and_holds_up_no_other(
 ) -> None:
     marker = f"abandoned by {user}"
     reader = Reader(
-        lambda: connect(as_user(url, user), settings=READ_ONLY), clients=1, timeout_s=60
+        lambda: connect(as_user(url, user), settings=READ_ONLY), clients=1, limits=QueryLimits(60)
     )
 
     async def main() -> None:
@@ -242,7 +242,7 @@ def test_an_abandoned_query_ends_on_the_server_and_holds_up_no_other(
 
 
 def test_what_reads_can_not_write(url: str) -> None:
-    reader = Reader(lambda: connect(url, settings=READ_ONLY), clients=1, timeout_s=5)
+    reader = Reader(lambda: connect(url, settings=READ_ONLY), clients=1, limits=QueryLimits(5))
     with pytest.raises(PausedError):
         asyncio.run(reader.query(f"TRUNCATE TABLE {EVENTS_TABLE}", {}))
     reader.close()

@@ -19,7 +19,7 @@ from ingest.parsing.validation import validate
 from ingest.pipeline.identity import identify
 from metrics_api.endpoints.metrics import plan_metrics
 from metrics_api.query.query_string import Parameters
-from storage.clickhouse.reader import Reader
+from storage.clickhouse.reader import QueryLimits, Reader
 from storage.clickhouse.writer import Writer
 from storage.errors import BusyError, PausedError, TransientError
 from storage.tables.inspection import recent_keys
@@ -228,7 +228,7 @@ def test_a_field_that_the_table_lacks_is_added(connected: Connect) -> None:
 
 
 def test_what_the_storage_can_not_do_is_told_by_its_code(connected: Connect) -> None:
-    reader = Reader(connected, clients=2, timeout_s=1)
+    reader = Reader(connected, clients=2, limits=QueryLimits(1))
     with pytest.raises(TransientError) as slow:
         asyncio.run(reader.query("SELECT sum(sipHash64(number)) FROM numbers(100000000000)", {}))
     assert slow.value.code in (159, 160)
@@ -254,7 +254,7 @@ def test_the_rollup_has_what_was_there_before_it_and_what_comes_after(connected:
 
 
 def test_a_query_that_nobody_waits_for_is_stopped(connected: Connect) -> None:
-    reader = Reader(connected, clients=1, timeout_s=60)
+    reader = Reader(connected, clients=1, limits=QueryLimits(60))
     endless = "SELECT sum(sipHash64(number)) FROM numbers(100000000000)"
 
     async def main() -> None:
@@ -269,7 +269,7 @@ def test_a_query_that_nobody_waits_for_is_stopped(connected: Connect) -> None:
 
 
 def test_a_reader_that_closes_does_not_wait_for_a_long_query(connected: Connect) -> None:
-    reader = Reader(connected, clients=1, timeout_s=60)
+    reader = Reader(connected, clients=1, limits=QueryLimits(60))
 
     async def main() -> None:
         endless = "SELECT sum(sipHash64(number)) FROM numbers(100000000000)"
@@ -285,7 +285,7 @@ def test_a_reader_that_closes_does_not_wait_for_a_long_query(connected: Connect)
 
 
 def test_only_so_many_queries_wait(connected: Connect) -> None:
-    reader = Reader(connected, clients=1, timeout_s=60, waiting_max=2)
+    reader = Reader(connected, clients=1, limits=QueryLimits(60), waiting_max=2)
 
     async def main() -> None:
         asking = [asyncio.create_task(reader.query("SELECT sleep(0.3)", {})) for _ in range(3)]
@@ -310,7 +310,7 @@ def test_only_so_many_queries_wait(connected: Connect) -> None:
 def test_a_query_is_bounded_in_what_it_takes(
     connected: Connect, limit: dict[str, int], code: int
 ) -> None:
-    reader = Reader(connected, clients=1, timeout_s=60, **limit)
+    reader = Reader(connected, clients=1, limits=QueryLimits(60, **limit))
     many = (
         "SELECT groupArray(toString(n)) FROM (SELECT number AS n FROM numbers(1000000)) GROUP BY n"
     )
@@ -321,7 +321,7 @@ def test_a_query_is_bounded_in_what_it_takes(
 
 
 def test_a_query_that_fails_halfway_leaves_nothing_to_the_next(connected: Connect) -> None:
-    reader = Reader(connected, clients=1, timeout_s=60, result_rows_max=100_000)
+    reader = Reader(connected, clients=1, limits=QueryLimits(60, result_rows=100_000))
 
     async def main() -> None:
         for _ in range(3):
@@ -338,7 +338,7 @@ def test_recent_ids_are_as_many_as_asked_for_whatever_a_question_may_have(
 ) -> None:
     rows = table([event(id=f"id-{number}") for number in range(20)])
     Writer(connected, EVENTS_TABLE).write(rows, token="recent")
-    reader = Reader(connected, clients=1, timeout_s=60, result_rows_max=5, read_rows_max=5)
+    reader = Reader(connected, clients=1, limits=QueryLimits(60, result_rows=5, read_rows=5))
     ids = asyncio.run(recent_keys(reader, seconds=10**9, limit=15))
     assert len(ids) == 15
     reader.close()
@@ -352,7 +352,7 @@ def test_recent_ids_are_the_last_ones_and_none_that_are_older(connected: Connect
             [event(id=f"{age_s}-{n}") for n in range(3)], received_us=now_us - age_s * 10**6
         )
         writer.write(rows, token=str(age_s))
-    reader = Reader(connected, clients=1, timeout_s=60)
+    reader = Reader(connected, clients=1, limits=QueryLimits(60))
 
     def recent(seconds: int, limit: int) -> list[int]:
         """The ages, oldest first."""

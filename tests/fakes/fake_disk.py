@@ -11,12 +11,13 @@ from storage.wal.wal import Wal
 
 
 class FakeDisk:
-    """room: bytes that writes still find, None for enough; sync_fails: fdatasync raises EIO; free:
-    fdatasync waits for it."""
+    """room: bytes that writes still find, None for enough; sync_fails: fdatasync raises EIO; syncs:
+    how many there were; free: fdatasync waits for it."""
 
     def __init__(self) -> None:
         self.room: int | None = None
         self.sync_fails = False
+        self.syncs = 0
         self.free = threading.Event()
         self.free.set()
 
@@ -49,4 +50,5 @@ class WalOnFakeDisk(Wal):
         assert self._disk.free.wait(10)
         if self._disk.sync_fails:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self._disk.syncs += 1
         super()._sync(file)

@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 from ingest.errors import IngestError, PayloadError, RejectedError, TooLargeError
 from ingest.event.arrow import RECORD_SCHEMA, TEXT_SCHEMA
 from ingest.event.text import read_texts, to_structs
-from ingest.parsing import msgspec_parser as typed
 from ingest.parsing.arrow_parser import parse_lines, parse_lists
-from ingest.parsing.parser import EVENT, LINES, LIST, Form, parse_each
+from ingest.parsing.batch import Batch, events_of
+from ingest.parsing.formats import BodyFormat
+from ingest.parsing.msgspec_parser import parse_list
+from ingest.parsing.parser import parse_as_columns, parse_each
 from ingest.parsing.strict_json import Decoded, decode, decode_lines
-from ingest.parsing.validation import Batch, events_of, validate
+from ingest.parsing.validation import validate
 from tests.property.strategies import EVENTS, JSON, SAME_UNKNOWN, spoiled_events, with_unknown
+
+EVENT, BATCH, NDJSON = BodyFormat
 
 PIECES = [b",", b"}", b"]", b'"', b"\\", b"\\ud800", b"1e999", b"\x00", b"\xff"]
 
@@ -53,7 +57,7 @@ def parse_columns(body: bytes) -> Batch | None:
     return None if counted is None else counted[0]
 
 
-FAST = (parse_columns, typed.parse_list)
+FAST = (parse_columns, parse_list)
 """Each of them may decline a body, and must never take one that the slow path refuses."""
 
 
@@ -128,26 +132,26 @@ def test_the_fast_path_accepts_no_body_that_is_not_json(event: dict, data: st.Da
 
 
 EVENTS_MAX = 3
-FORMS = st.sampled_from([EVENT, LIST, LINES])
+FORMS = st.sampled_from([EVENT, BATCH, NDJSON])
 VALUES = st.lists(EVENTS | spoiled_events() | JSON, max_size=EVENTS_MAX + 1)
 
 
-def to_body(form: Form, values: list) -> bytes:
-    if form is EVENT:
+def to_body(kind: BodyFormat, values: list) -> bytes:
+    if kind is EVENT:
         return to_json(values[0] if values else None)
-    if form is LINES:
+    if kind is NDJSON:
         return b"\n".join(map(to_json, values))
     return to_json(values if len(values) % 2 else {"events": values})
 
 
-def parse_alone(form: Form, body: bytes) -> Batch | IngestError:
+def parse_alone(kind: BodyFormat, body: bytes) -> Batch | IngestError:
     """As it must be, without any fast path."""
     try:
-        if form is LINES:
+        if kind is NDJSON:
             decoded = decode_lines(body, EVENTS_MAX)
         else:
             decoded = decode(body)
-            decoded.value = [decoded.value] if form is EVENT else events_of(decoded.value)
+            decoded.value = [decoded.value] if kind is EVENT else events_of(decoded.value)
     except IngestError as error:
         return error
     if len(decoded.value) > EVENTS_MAX:
@@ -158,13 +162,13 @@ def parse_alone(form: Form, body: bytes) -> Batch | IngestError:
 
 
 @given(FORMS, st.data())
-def test_bodies_parsed_together_are_as_each_alone(form: Form, data: st.DataObject) -> None:
+def test_bodies_parsed_together_are_as_each_alone(kind: BodyFormat, data: st.DataObject) -> None:
     bodies = data.draw(
-        st.lists(VALUES.map(lambda values: to_body(form, values)) | st.binary(max_size=9))
+        st.lists(VALUES.map(lambda values: to_body(kind, values)) | st.binary(max_size=9))
     )
-    group = parse_each(form, bodies, EVENTS_MAX)
+    group = parse_each(kind, bodies, EVENTS_MAX)
     size = start = 0
-    for index, alone in enumerate(parse_alone(form, body) for body in bodies):
+    for index, alone in enumerate(parse_alone(kind, body) for body in bodies):
         end = start + group.counts[index]
         if isinstance(alone, IngestError):
             assert (type(group.errors[index]), str(group.errors[index])) == (
@@ -199,11 +203,13 @@ def test_bodies_parsed_together_are_as_each_alone(form: Form, data: st.DataObjec
     assert len(group.batch.events) == start
 
 
-@given(st.sampled_from([LIST, LINES]), st.data())
-def test_what_is_taken_together_could_be_taken_one_by_one(form: Form, data: st.DataObject) -> None:
+@given(st.sampled_from([BATCH, NDJSON]), st.data())
+def test_what_is_taken_together_could_be_taken_one_by_one(
+    kind: BodyFormat, data: st.DataObject
+) -> None:
     events = st.lists(with_unknown(EVENTS) | EVENTS, min_size=1, max_size=2)
     values = data.draw(st.lists(events, min_size=1, max_size=3))
-    bodies = [to_body(form, each) for each in values]
+    bodies = [to_body(kind, each) for each in values]
     # Bodies that are broken up, run together, or both, so that the sum looks right.
     for _ in range(data.draw(st.integers(0, 3))):
         joined = b"\0".join(bodies)
@@ -212,7 +218,7 @@ def test_what_is_taken_together_could_be_taken_one_by_one(form: Form, data: st.D
         keeps = joined[at : at + 1].strip(b"\0\n")
         piece = data.draw(st.sampled_from([b"\0", b"\n", b"", b" ", b",", b"\r\n", b"{", b"]}"]))
         bodies = (joined[:at] + keeps + piece + joined[at + 1 :]).split(b"\0")
-    assert_taken_as_one_by_one(form, bodies)
+    assert_taken_as_one_by_one(kind, bodies)
 
 
 A = b'{"name":"a","channel_type":"web"}'
@@ -220,43 +226,44 @@ HALF, REST = b'{"name":"a",', b'"channel_type":"web"}'
 
 
 @pytest.mark.parametrize(
-    ("form", "bodies"),
+    ("kind", "bodies"),
     [
-        (LINES, [HALF + b"\n" + REST + b"\n" + A + A]),
-        (LINES, [HALF, REST + b"\n" + A + A]),
-        (LINES, [A + A + b"\n", b"\n"]),
-        (LINES, [A + b"," + A]),
-        (LIST, [b"[" + A + b"]}" + b'{"events":[' + A + b"]", b" "]),
-        (LIST, [b"[" + A, A + b"]", b"[" + A + b"],[" + A + b"]"]),
-        (LIST, [b'{"events":[' + A + b']}{"events":[]}', b""]),
-        (LIST, [b'{"events":[' + HALF, REST + b"]}", b'{"events":[]}{"events":[]}']),
-        (LIST, [b"[" + A + b'],"events":[' + A + b"]", b"[" + A + b"]"]),
-        (LIST, [b"[" + A + b"]", b"null"]),
-        (LIST, [b"[" + A + b"]", b'{"events":null}']),
-        (LIST, [b"[" + A + b"]", b"{}"]),
-        (LIST, [b"[" + A[:-1] + b',"x":1,"x":2}]']),
-        (LIST, [b"[" + A[:-1] + b',"x":{"y":null,"y":null}}]']),
-        (LIST, [b"[" + A[:-1] + b',"x":NaN}]']),
-        (LIST, [b"[" + A[:-1] + b',"x":[[-Infinity]]}]']),
-        (LIST, [b"[" + A[:-1] + b',"x":%b1%b}]' % (b"[" * 300, b"]" * 300)]),
-        (LIST, [b"[" + A[:-1] + b',"x":%b}]' % to_json({str(n): 1 for n in range(60)})]),
-        (LINES, [A[:-1] + b',"x":"\\u0000"}']),
-        (LINES, [A[:-1] + b',"x":"\xff"}']),
+        (NDJSON, [HALF + b"\n" + REST + b"\n" + A + A]),
+        (NDJSON, [HALF, REST + b"\n" + A + A]),
+        (NDJSON, [A + A + b"\n", b"\n"]),
+        (NDJSON, [A + b"," + A]),
+        (BATCH, [b"[" + A + b"]}" + b'{"events":[' + A + b"]", b" "]),
+        (BATCH, [b"[" + A, A + b"]", b"[" + A + b"],[" + A + b"]"]),
+        (BATCH, [b'{"events":[' + A + b']}{"events":[]}', b""]),
+        (BATCH, [b'{"events":[' + HALF, REST + b"]}", b'{"events":[]}{"events":[]}']),
+        (BATCH, [b"[" + A + b'],"events":[' + A + b"]", b"[" + A + b"]"]),
+        (BATCH, [b"[" + A + b"]", b"null"]),
+        (BATCH, [b"[" + A + b"]", b'{"events":null}']),
+        (BATCH, [b"[" + A + b"]", b"{}"]),
+        (BATCH, [b"[" + A[:-1] + b',"x":1,"x":2}]']),
+        (BATCH, [b"[" + A[:-1] + b',"x":{"y":null,"y":null}}]']),
+        (BATCH, [b"[" + A[:-1] + b',"x":NaN}]']),
+        (BATCH, [b"[" + A[:-1] + b',"x":[[-Infinity]]}]']),
+        (BATCH, [b"[" + A[:-1] + b',"x":%b1%b}]' % (b"[" * 300, b"]" * 300)]),
+        (
+            BATCH,
+            [b"[" + A[:-1] + b',"x":%b}]' % to_json({str(n): 1 for n in range(60)})],
+        ),
+        (NDJSON, [A[:-1] + b',"x":"\\u0000"}']),
+        (NDJSON, [A[:-1] + b',"x":"\xff"}']),
     ],
 )
 def test_bodies_that_only_look_right_in_sum_are_not_taken_together(
-    form: Form, bodies: list[bytes]
+    kind: BodyFormat, bodies: list[bytes]
 ) -> None:
-    assert form.together is not None
-    assert form.together(bodies) is None
+    assert parse_as_columns(kind, bodies) is None
 
 
-def assert_taken_as_one_by_one(form: Form, bodies: list[bytes]) -> None:
-    assert form.together is not None
-    counted = form.together(bodies)
+def assert_taken_as_one_by_one(kind: BodyFormat, bodies: list[bytes]) -> None:
+    counted = parse_as_columns(kind, bodies)
     if counted is None:
         return
-    group = parse_each(form, bodies, 100)
+    group = parse_each(kind, bodies, 100)
     assert not group.errors
     assert list(counted[1]) == list(group.counts)
     assert_same(counted[0], group.batch)

@@ -8,8 +8,8 @@ import falcon.asgi
 import pytest
 
 from ingest.http import errors as http_errors
-from ingest.http.body import DeferredErrors, RequestBodyMiddleware, body_of
-from ingest.http.routes import build_routes
+from ingest.http.body import BodyLimits, DeferredErrors, RequestBodyMiddleware, body_of
+from ingest.http.routes import Route, RouteTable, build_falcon_app
 
 HEADERS = [(b"host", b"localhost"), (b"content-type", b"application/json")]
 
@@ -31,23 +31,23 @@ def status_of(
 ) -> int:
     """The status of a request whose body arrives as `messages`, while other requests hold
     `others_bytes`. answer: its headers are put here, and as `messages` how many were not taken."""
-    app = build_routes(
-        routes={"/": Echo()},
+    app = build_falcon_app(
+        table=RouteTable([Route("/", Echo(), scope=None)]),
         static={},
         statuses=http_errors.STATUSES,
         middleware=[DeferredErrors()],
     )
     guard = RequestBodyMiddleware(
         app,
-        url_bytes_max=50,
-        head_bytes_max=1_000,
-        bytes_max=100,
-        held_bytes_max=held_bytes_max,
-        timeout_s=0.05,
+        limits=BodyLimits(
+            url_bytes=50,
+            head_bytes=1_000,
+            bytes=100,
+            held_bytes=held_bytes_max,
+            timeout_s=0.05,
+        ),
         allows_body=lambda scope: (b"x-api-key", b"wrong") not in scope["headers"],
     )
-    if others_bytes:
-        guard._held_bytes = others_bytes
     left = list(messages)
     statuses = []
     headers_sent = {} if answer is None else answer
@@ -69,11 +69,32 @@ def status_of(
         "scheme": "http", "headers": [*HEADERS, *headers], "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80), "state": {},
     }  # fmt: skip
-    asyncio.run(guard(scope, receive, send))
-    assert guard._held_bytes == others_bytes  # whatever came of it, its own are given back
+
+    async def main() -> None:
+        others = asyncio.create_task(_hold(guard, scope, others_bytes))
+        await asyncio.sleep(0)
+        await guard(scope, receive, send)
+        others.cancel()
+
+    asyncio.run(main())
     headers_sent[b"messages"] = b"%d" % len(left)
     [status] = statuses
     return int(status)
+
+
+async def _hold(guard: RequestBodyMiddleware, scope: dict[str, Any], size: int) -> None:
+    """A request that has sent `size` bytes of its body and no more yet."""
+    messages = [part(b"o" * size, more=True)] if size else []
+
+    async def receive() -> Mapping[str, Any]:
+        if not messages:
+            await asyncio.sleep(3600)
+        return messages.pop()
+
+    async def send(message: Mapping[str, Any]) -> None:
+        pass
+
+    await guard(dict(scope), receive, send)
 
 
 def part(data: bytes, *, more: bool) -> dict[str, Any]:

@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 from ingest.errors import EventError
-from ingest.parsing import arrow_parser as columnar
-from ingest.parsing import msgspec_parser as typed
-from ingest.parsing.parser import EVENT, LINES, LIST, Form
+from ingest.parsing.arrow_parser import parse_lists
+from ingest.parsing.batch import Batch
+from ingest.parsing.formats import BodyFormat
+from ingest.parsing.msgspec_parser import parse_list
+from ingest.parsing.parser import parse_as_columns, parse_body
 from ingest.parsing.strict_json import decode, decode_lines
-from ingest.parsing.validation import Batch, validate
+from ingest.parsing.validation import validate
+
+EVENT, BATCH, NDJSON = BodyFormat
 
 COUNTED = 10
 
@@ -29,62 +33,68 @@ def compact(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def parsed(form: Form, body: bytes) -> Batch:
+def parsed(kind: BodyFormat, body: bytes) -> Batch:
     """By the fast path where it takes the body, which is never to differ."""
-    together = form.together([body]) if form.together else None
-    alone = form.alone(body, COUNTED)
+    together = parse_as_columns(kind, [body])
+    alone = parse_body(kind, body, COUNTED)
     if together is not None:
         assert list(together[0].times_us) == list(alone.times_us)
     return alone
 
 
-WAYS: list[tuple[Form, Callable[[Any], Any]]] = [
-    (EVENT, lambda value: value), (LIST, lambda value: [value]), (LINES, lambda value: value),
-    (LIST, lambda value: {"events": [value]}),
+WAYS: list[tuple[BodyFormat, Callable[[Any], Any]]] = [
+    (EVENT, lambda value: value), (BATCH, lambda value: [value]), (NDJSON, lambda value: value),
+    (BATCH, lambda value: {"events": [value]}),
 ]  # fmt: skip
 WRITERS = [spaced, compact]
 
 
 @pytest.mark.parametrize("write", WRITERS)
-@pytest.mark.parametrize(("form", "wrap"), WAYS)
+@pytest.mark.parametrize(("kind", "wrap"), WAYS)
 @pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 10**18, 2**64 + 1, -(2**64), 10**40])
 @pytest.mark.parametrize(
     "field", ["event_params[0].number_value", "items[0].price_in_usd", "items[0].revenue_in_usd"]
 )
 def test_an_integer_that_would_be_rounded_is_refused_by_name(
-    write: Callable[[Any], bytes], form: Form, wrap: Callable[[Any], Any], number: int, field: str
+    write: Callable[[Any], bytes],
+    kind: BodyFormat,
+    wrap: Callable[[Any], Any],
+    number: int,
+    field: str,
 ) -> None:
     of, _, name = field.partition("[0].")
     value = {name: number, **({"key": "k"} if of == "event_params" else {})}
     body = write(wrap(event(**{of: [value]})))
-    [error] = parsed(form, body).rejected
+    [error] = parsed(kind, body).rejected
     assert isinstance(error, EventError)
     assert error.field == field
     assert "2^53" in str(error.message)
-    if form.together is not None:
-        assert form.together([body]) is None
+    assert parse_as_columns(kind, [body]) is None
 
 
 @pytest.mark.parametrize("write", WRITERS)
-@pytest.mark.parametrize(("form", "wrap"), WAYS)
+@pytest.mark.parametrize(("kind", "wrap"), WAYS)
 @pytest.mark.parametrize("number", [2**53, -(2**53), 0, -0.0, 5e-324, 1e300, 2.0**70, 0.1])
 def test_numbers_that_a_float_holds_are_taken(
-    write: Callable[[Any], bytes], form: Form, wrap: Callable[[Any], Any], number: float
+    write: Callable[[Any], bytes],
+    kind: BodyFormat,
+    wrap: Callable[[Any], Any],
+    number: float,
 ) -> None:
-    batch = parsed(form, write(wrap(event(event_params=[{"key": "k", "number_value": number}]))))
+    batch = parsed(kind, write(wrap(event(event_params=[{"key": "k", "number_value": number}]))))
     assert not batch.rejected
     [text] = batch.events
     assert json.loads(text)["event_params"][0]["number_value"] == number
 
 
 @pytest.mark.parametrize("write", WRITERS)
-@pytest.mark.parametrize(("form", "wrap"), WAYS)
+@pytest.mark.parametrize(("kind", "wrap"), WAYS)
 def test_integers_of_any_size_in_unknown_fields_are_ignored(
-    write: Callable[[Any], bytes], form: Form, wrap: Callable[[Any], Any]
+    write: Callable[[Any], bytes], kind: BodyFormat, wrap: Callable[[Any], Any]
 ) -> None:
     sent = {**event(date="2024-01-01T00:00:00Z"), "other": [2**64 + 1, 10**40]}
     del sent["id"]
-    batch = parsed(form, write(wrap(sent)))
+    batch = parsed(kind, write(wrap(sent)))
     assert not batch.rejected
     assert batch.raw == [{**sent, "other": [2.0**64, 1e40]}]
 
@@ -100,14 +110,18 @@ LAST = "2299-12-31T23:59:59."
 LAST_US = 10_413_791_999_999_999
 
 
-@pytest.mark.parametrize(("form", "wrap"), WAYS)
+@pytest.mark.parametrize(("kind", "wrap"), WAYS)
 @pytest.mark.parametrize("digits", ["999999", "9999999", "999999999", "999999999999999999"])
 @pytest.mark.parametrize("zone", ["Z", "+00:00", "-00:00"])
 @pytest.mark.parametrize("write", WRITERS)
 def test_what_is_after_microseconds_is_cut(
-    write: Callable[[Any], bytes], form: Form, wrap: Callable[[Any], Any], digits: str, zone: str
+    write: Callable[[Any], bytes],
+    kind: BodyFormat,
+    wrap: Callable[[Any], Any],
+    digits: str,
+    zone: str,
 ) -> None:
-    batch = parsed(form, write(wrap(event(date=f"{LAST}{digits}{zone}"))))
+    batch = parsed(kind, write(wrap(event(date=f"{LAST}{digits}{zone}"))))
     assert not batch.rejected
     assert list(batch.times_us) == [LAST_US]
     [text] = batch.events
@@ -116,10 +130,10 @@ def test_what_is_after_microseconds_is_cut(
 
 def test_a_digit_that_is_escaped_is_cut_too() -> None:
     body = spaced([event(date="2024-01-31T23:59:59.999999@Z")]).replace(b"@", b"\\u0039")
-    assert typed.parse_list(body) is None
-    counted = columnar.parse_lists([body])
+    assert parse_list(body) is None
+    counted = parse_lists([body])
     assert counted is None
-    assert list(LIST.alone(body, COUNTED).times_us) == [1_706_745_599_999_999]
+    assert list(parse_body(BATCH, body, COUNTED).times_us) == [1_706_745_599_999_999]
 
 
 def test_a_date_that_is_wrong_stays_wrong() -> None:

@@ -5,8 +5,9 @@ import time
 import pytest
 
 from ingest.errors import PayloadError, TooLargeError
+from ingest.parsing.batch import events_of
 from ingest.parsing.strict_json import Decoded, decode, decode_lines
-from ingest.parsing.validation import ERRORS_MAX, events_of, validate
+from ingest.parsing.validation import ERRORS_MAX, validate
 
 WEB = b'{"name":"a","channel_type":"web",'
 GOOD = b'{"name":"e","channel_type":"web"}'

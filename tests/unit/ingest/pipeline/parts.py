@@ -1,7 +1,7 @@
 """The ingest pipeline from identified events to the buffer, for tests of its parts."""
 
-import asyncio
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -9,10 +9,16 @@ from prometheus_client import CollectorRegistry
 from ingest.clock import Clock
 from ingest.ledger import Ledger
 from ingest.monitoring.instruments import FlushInstruments
+from ingest.parsing.batch import Batch
+from ingest.parsing.formats import BodyFormat
+from ingest.parsing.parser import Parser
+from ingest.parsing.strict_json import Decoded
+from ingest.parsing.validation import validate
 from ingest.pipeline.committer import Commit, Committer
 from ingest.pipeline.dedup import DedupWindow
-from ingest.pipeline.flusher import Flusher
+from ingest.pipeline.flusher import Flusher, FlushLimits
 from ingest.pipeline.ingestor import Ingestor
+from ingest.pipeline.request import Ack, IngestRequest, Receipt
 from ingest.pipeline.retrying_writer import RetryingWriter
 from ingest.pipeline.ring_buffer import RingBuffer
 from ingest.pipeline.wal_writer import WalWriter
@@ -25,7 +31,6 @@ class Parts:
         self,
         *,
         rows_max: int = 1000,
-        commit_rows: int = 512,
         wal: Wal | None = None,
     ) -> None:
         self.wal = wal
@@ -40,20 +45,20 @@ class Parts:
             wal_writer=self.wal_writer,
             dedup=self.dedup,
             ledger=self.ledger,
-            rows_max=commit_rows,
+            clock=self.clock,
             retry_after_s=lambda: 7,
         )
-        self.stored = asyncio.Event()
+        self.parser = Parser(decompressed_bytes_max=1 << 20, events_max=1_000)
         self.ingestor = Ingestor(
+            parser=self.parser,
             committer=self.committer,
-            ledger=self.ledger,
-            clock=self.clock,
-            stored=self.stored.wait,
+            flusher=self.flusher(FakeWriter()),
+            batch_requests_max=512,
             stored_timeout_s=0.05,
         )
-        self.registry = CollectorRegistry()
 
     def flusher(self, writer: FakeWriter, *, rows: int = 10, age_s: float = 3600) -> Flusher:
+        self.registry = CollectorRegistry()
         instruments = FlushInstruments(self.registry)
         return Flusher(
             ring=self.ring,
@@ -66,12 +71,35 @@ class Parts:
             ledger=self.ledger,
             observer=instruments,
             wal=self.wal,
-            stream_id="stream",
-            rows=rows,
-            bytes=1 << 30,
-            age_s=age_s,
-            clock=self.clock.monotonic_s,
+            limits=FlushLimits(rows, 1 << 30, age_s),
         )
+
+
+def batch_of(raw: Sequence[Any]) -> Batch:
+    return validate(Decoded(list(raw), False))
+
+
+def request(
+    body: bytes = b"",
+    *,
+    body_format: BodyFormat = BodyFormat.BATCH,
+    idempotency_key: str | None = None,
+    partial: bool = False,
+    ack: Ack = "durable",
+) -> IngestRequest:
+    return IngestRequest(body, body_format, "", idempotency_key, partial, ack)
+
+
+async def send(parts: Parts, raw: Sequence[Any], **options: Any) -> Receipt:
+    """Accept events that were parsed, in a request of their own."""
+    return await parts.ingestor.accept(batch_of(raw), request(**options))
+
+
+def outcome(parts: Parts) -> dict[str, int]:
+    counts = asdict(parts.ledger.read())
+    outcomes = ("stored", "duplicate", "rejected", "refused", "in_flight")
+    assert counts["received"] == sum(counts[name] for name in outcomes)
+    return {name: count for name, count in counts.items() if count}
 
 
 def events(count: int, **fields: Any) -> Sequence[dict[str, Any]]:

@@ -2,31 +2,36 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 
 import orjson
 import pytest
 
 from ingest.errors import BufferFullError, PayloadError, RejectedError, ShuttingDownError
-from ingest.parsing.parser import EVENT, LIST, Form, Group, Parser
+from ingest.parsing.batch import Group
+from ingest.parsing.formats import BodyFormat
+from ingest.parsing.parser import Parser
 from ingest.pipeline.batcher import RequestBatcher
-from ingest.pipeline.ingestor import Receipt
-from tests.unit.ingest.pipeline.parts import Parts, events
-from tests.unit.ingest.test_ingestor import outcome
+from ingest.pipeline.request import Receipt
+from tests.unit.ingest.pipeline.parts import Parts, events, outcome
 
 
-def gatherer(parts: Parts, form: Form = EVENT, **limits: int) -> RequestBatcher:
-    parser = Parser(decompressed_bytes_max=1 << 20, events_max=1_000)
+def batcher(
+    parts: Parts,
+    body_format: BodyFormat = BodyFormat.EVENT,
+    parser: Parser | None = None,
+    **limits: int,
+) -> RequestBatcher:
     return RequestBatcher(
-        parse=partial(parser.parse_group, form),
-        ingestor=parts.ingestor,
+        body_format,
+        parser=parser or parts.parser,
+        committer=parts.committer,
         durable=True,
         **{"requests_max": 100, **limits},
     )
 
 
-async def take(gathering: RequestBatcher, bodies: list[bytes]) -> list[Receipt | BaseException]:
-    return await asyncio.gather(*map(gathering.take, bodies), return_exceptions=True)
+async def take(batching: RequestBatcher, bodies: list[bytes]) -> list[Receipt | BaseException]:
+    return await asyncio.gather(*map(batching.add, bodies), return_exceptions=True)
 
 
 def receipt(*ids: str, duplicates: int = 0) -> Receipt:
@@ -39,7 +44,7 @@ def texts(count: int) -> list[bytes]:
 
 def test_events_at_the_same_time_become_one_record_batch() -> None:
     parts = Parts()
-    replies = asyncio.run(take(gatherer(parts), texts(30)))
+    replies = asyncio.run(take(batcher(parts), texts(30)))
     assert replies == [receipt(f"id-{number}") for number in range(30)]
     assert parts.ring.usage().slots == 1
     assert outcome(parts) == {"received": 30, "accepted": 30, "in_flight": 30}
@@ -50,19 +55,20 @@ def test_what_comes_while_a_group_is_under_way_is_the_next_group() -> None:
     groups: list[int] = []
 
     async def main() -> None:
-        gathering, is_free = gatherer(parts), asyncio.Event()
-        parse = gathering._parse
+        is_free = asyncio.Event()
 
-        async def parse_when_free(bodies: Sequence[bytes]) -> Group:
-            groups.append(len(bodies))
-            await is_free.wait()
-            return await parse(bodies)
+        class SlowParser(Parser):
+            async def parse_group(self, body_format: BodyFormat, bodies: Sequence[bytes]) -> Group:
+                groups.append(len(bodies))
+                await is_free.wait()
+                return await super().parse_group(body_format, bodies)
 
-        gathering._parse = parse_when_free
-        replies = [gathering.take(body) for body in texts(3)]
+        slow = SlowParser(decompressed_bytes_max=1 << 20, events_max=1_000)
+        batching = batcher(parts, parser=slow)
+        replies = [batching.add(body) for body in texts(3)]
         await asyncio.sleep(0.01)
         for body in [orjson.dumps(e | {"id": f"more-{n}"}) for n, e in enumerate(events(4))]:
-            replies.append(gathering.take(body))
+            replies.append(batching.add(body))
             await asyncio.sleep(0.01)
         assert groups == [3]
         is_free.set()
@@ -74,7 +80,7 @@ def test_what_comes_while_a_group_is_under_way_is_the_next_group() -> None:
 
 def test_so_many_requests_are_not_gathered_longer() -> None:
     parts = Parts()
-    replies = asyncio.run(take(gatherer(parts, requests_max=10), texts(20)))
+    replies = asyncio.run(take(batcher(parts, requests_max=10), texts(20)))
     assert len(replies) == 20
     assert parts.ring.usage().slots == 2
 
@@ -83,7 +89,7 @@ def test_bad_bodies_keep_nothing_from_the_good_ones_beside_them() -> None:
     parts = Parts()
     first, second, *_ = texts(2)
     bodies = [b"{", first, b'{"name":"e"}', second, first]
-    cut, one, unnamed, two, again = asyncio.run(take(gatherer(parts), bodies))
+    cut, one, unnamed, two, again = asyncio.run(take(batcher(parts), bodies))
     assert isinstance(cut, PayloadError)
     assert isinstance(unnamed, RejectedError)
     assert (unnamed.errors[0].index, unnamed.errors[0].field) == (0, "channel_type")
@@ -96,14 +102,14 @@ def test_a_full_buffer_refuses_all_and_takes_them_later() -> None:
     parts = Parts(rows_max=10)
 
     async def main() -> None:
-        gathering = gatherer(parts)
-        await take(gathering, [orjson.dumps(e) for e in events(10, user_id="first")])
+        batching = batcher(parts)
+        await take(batching, [orjson.dumps(e) for e in events(10, user_id="first")])
         more = [orjson.dumps(e | {"id": f"more-{n}"}) for n, e in enumerate(events(5))]
-        refused = await take(gathering, more)
+        refused = await take(batching, more)
         assert all(isinstance(reply, BufferFullError) for reply in refused)
         slots, _ = parts.ring.take(rows=1, bytes=1, age_s=0)
         parts.ring.release(slots)
-        assert await take(gathering, more) == [receipt(f"more-{n}") for n in range(5)]
+        assert await take(batching, more) == [receipt(f"more-{n}") for n in range(5)]
 
     asyncio.run(main())
 
@@ -112,9 +118,9 @@ def test_after_a_close_nothing_is_taken() -> None:
     parts = Parts()
 
     async def main() -> None:
-        gathering = gatherer(parts)
-        waiting = gathering.take(texts(1)[0])
-        parts.ingestor.close()
+        batching = batcher(parts)
+        waiting = batching.add(texts(1)[0])
+        parts.committer.close()
         with pytest.raises(ShuttingDownError):
             await waiting
 
@@ -137,7 +143,7 @@ def receipts(sizes: list[int]) -> list[Receipt]:
 @pytest.mark.parametrize("text", ["short", "long" * 1_000])
 def test_batches_at_the_same_time_become_one_record_batch(text: str) -> None:
     parts, sizes = Parts(), [3, 1, 0, 40, 2]
-    replies = asyncio.run(take(gatherer(parts, LIST), lists(sizes, user_id=text)))
+    replies = asyncio.run(take(batcher(parts, BodyFormat.BATCH), lists(sizes, user_id=text)))
     assert replies == receipts(sizes)
     assert parts.ring.usage().slots == 1
     assert outcome(parts) == {"received": 46, "accepted": 46, "in_flight": 46}
@@ -150,9 +156,9 @@ def test_each_batch_hears_of_its_own_duplicates_and_errors(text: str) -> None:
     bodies = [first, b"[{}, {}]", second, b"{", third, second]
 
     async def main() -> None:
-        gathering = gatherer(parts, LIST)
-        assert await take(gathering, [third]) == receipts([20, 30, 40])[2:]
-        one, invalid, two, cut, known, again = await take(gathering, bodies)
+        batching = batcher(parts, BodyFormat.BATCH)
+        assert await take(batching, [third]) == receipts([20, 30, 40])[2:]
+        one, invalid, two, cut, known, again = await take(batching, bodies)
         assert [one, two] == receipts([20, 30])
         assert known == receipt(*(f"id-{n}" for n in range(50, 90)), duplicates=40)
         assert again == receipt(*(f"id-{n}" for n in range(20, 50)), duplicates=30)
@@ -160,7 +166,7 @@ def test_each_batch_hears_of_its_own_duplicates_and_errors(text: str) -> None:
         assert [error.index for error in invalid.errors] == [0, 1]
         assert isinstance(cut, PayloadError)
         # The same without the two that are refused, which are not plainly valid.
-        again, known = await take(gathering, [second, third])
+        again, known = await take(batching, [second, third])
         assert (again.duplicates, known.duplicates) == (30, 40)
 
     asyncio.run(main())
@@ -172,6 +178,6 @@ def test_each_batch_hears_of_its_own_duplicates_and_errors(text: str) -> None:
 def test_so_many_bytes_are_not_gathered_longer() -> None:
     parts, sizes = Parts(), [10] * 20
     bodies = lists(sizes)
-    gathering = gatherer(parts, LIST, bytes_max=sum(map(len, bodies[:10])))
-    assert asyncio.run(take(gathering, bodies)) == receipts(sizes)
+    batching = batcher(parts, BodyFormat.BATCH, bytes_max=sum(map(len, bodies[:10])))
+    assert asyncio.run(take(batching, bodies)) == receipts(sizes)
     assert parts.ring.usage().slots == 2

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -10,34 +9,18 @@ import pytest
 
 from ingest.errors import BufferFullError, RejectedError, ShuttingDownError
 from ingest.parsing.arrow_parser import parse_lists
-from ingest.parsing.strict_json import Decoded
-from ingest.parsing.validation import Batch, validate
-from ingest.pipeline.ingestor import Receipt
-from tests.unit.ingest.pipeline.parts import Parts, events
+from ingest.parsing.formats import BodyFormat
+from tests.unit.ingest.pipeline.parts import Parts, events, outcome, request, send
 
 
-def batch(raw: Sequence[Any]) -> Batch:
-    return validate(Decoded(list(raw), False))
-
-
-async def send(parts: Parts, raw: Sequence[Any], **options: Any) -> Receipt:
-    return await parts.ingestor.ingest(
-        batch(raw), **{"idempotency_key": None, "partial": False, "ack": "durable", **options}
-    )
-
-
-def outcome(parts: Parts) -> dict[str, int]:
-    books = asdict(parts.ledger.read())
-    outcomes = ("stored", "duplicate", "rejected", "refused", "in_flight")
-    assert books["received"] == sum(books[name] for name in outcomes)
-    return {name: count for name, count in books.items() if count}
-
-
-def test_requests_at_the_same_time_become_one_record_batch() -> None:
+def test_small_requests_at_the_same_time_become_one_record_batch() -> None:
     parts = Parts()
 
     async def main() -> None:
-        receipts = await asyncio.gather(*(send(parts, [e]) for e in events(30)))
+        requests = [
+            request(orjson.dumps(event), body_format=BodyFormat.EVENT) for event in events(30)
+        ]
+        receipts = await asyncio.gather(*map(parts.ingestor.ingest, requests))
         assert [receipt.ids for receipt in receipts] == [[f"id-{i}"] for i in range(30)]
 
     asyncio.run(main())
@@ -45,14 +28,32 @@ def test_requests_at_the_same_time_become_one_record_batch() -> None:
     assert parts.ring.usage().rows == 30
 
 
-def test_a_commit_is_closed_once_it_has_its_rows() -> None:
-    parts = Parts(commit_rows=10)
+@pytest.mark.parametrize(
+    "options", [{"idempotency_key": "key"}, {"partial": True}, {"ack": "buffered"}]
+)
+def test_requests_with_options_of_their_own_get_the_same_receipt(options: dict[str, Any]) -> None:
+    parts = Parts()
 
     async def main() -> None:
-        await asyncio.gather(*(send(parts, [e]) for e in events(20)))
+        plain = await parts.ingestor.ingest(request(_body(events(3))))
+        own = await parts.ingestor.ingest(request(_body(events(4)), **options))
+        assert (plain.ids, plain.duplicates) == (["id-0", "id-1", "id-2"], 0)
+        assert (own.ids, own.duplicates) == (["id-0", "id-1", "id-2", "id-3"], 3)
 
     asyncio.run(main())
-    assert parts.ring.usage().slots == 2
+    assert outcome(parts) == {"received": 7, "accepted": 4, "duplicate": 3, "in_flight": 4}
+
+
+def test_the_two_halves_are_the_whole() -> None:
+    parts = Parts()
+
+    async def main() -> None:
+        asked = request(_body(events(3)))
+        batch = await parts.ingestor.parse(asked)
+        assert batch.size == 3
+        assert (await parts.ingestor.accept(batch, asked)).ids == ["id-0", "id-1", "id-2"]
+
+    asyncio.run(main())
 
 
 def test_columns_are_a_record_batch_of_their_own_without_their_duplicates() -> None:
@@ -62,9 +63,7 @@ def test_columns_are_a_record_batch_of_their_own_without_their_duplicates() -> N
         await send(parts, events(5)[3:])
         counted = parse_lists([_body(events(5))])
         assert counted is not None
-        receipt = await parts.ingestor.ingest(
-            counted[0], idempotency_key=None, partial=False, ack="durable"
-        )
+        receipt = await parts.ingestor.accept(counted[0], request())
         assert receipt.ids == [f"id-{i}" for i in range(5)]
         assert receipt.duplicates == 2
 
@@ -162,7 +161,7 @@ def test_nothing_is_taken_once_closed_and_what_was_taken_is_buffered() -> None:
     async def main() -> None:
         taken = asyncio.ensure_future(send(parts, events(1)))
         await asyncio.sleep(0)
-        parts.ingestor.close()
+        parts.committer.close()
         assert (await taken).ids == ["id-0"]
         with pytest.raises(ShuttingDownError):
             await send(parts, events(1, id="late"))

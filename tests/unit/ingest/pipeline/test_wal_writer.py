@@ -3,16 +3,16 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ingest.errors import BufferFullError, NotDurableError, NotStoredError
 from ingest.event.arrow import RECORD_SCHEMA
-from ingest.parsing.strict_json import Decoded
-from ingest.parsing.validation import validate
+from ingest.pipeline.ingestor import Ingestor
+from ingest.pipeline.request import Ack
 from tests.fakes.fake_disk import FakeDisk, WalOnFakeDisk
-from tests.unit.ingest.pipeline.parts import Parts, events
+from tests.fakes.fake_writer import FakeWriter
+from tests.unit.ingest.pipeline.parts import Parts, events, send
 
 
 @pytest.fixture
@@ -30,10 +30,8 @@ def parts(tmp_path: Path, disk: FakeDisk) -> Iterator[Parts]:
     wal.close()
 
 
-async def send(parts: Parts, count: int, *, ack: Any = "durable", prefix: str = "") -> None:
-    raw = [{**event, "id": prefix + event["id"]} for event in events(count)]
-    batch = validate(Decoded(raw, False))
-    await parts.ingestor.ingest(batch, idempotency_key=None, partial=False, ack=ack)
+async def send_new(parts: Parts, count: int, *, ack: Ack = "durable", prefix: str = "") -> None:
+    await send(parts, [{**event, "id": prefix + event["id"]} for event in events(count)], ack=ack)
 
 
 def logged(parts: Parts) -> int:
@@ -45,7 +43,7 @@ def logged(parts: Parts) -> int:
 def test_a_durable_acknowledgement_comes_after_the_sync(parts: Parts) -> None:
     async def main() -> None:
         before = logged(parts)
-        await send(parts, 10)
+        await send_new(parts, 10)
         assert logged(parts) > before
         assert parts.ring.usage().rows == 10
         await parts.wal_writer.settled()
@@ -53,21 +51,22 @@ def test_a_durable_acknowledgement_comes_after_the_sync(parts: Parts) -> None:
     asyncio.run(main())
 
 
-def test_what_comes_while_the_log_is_written_is_one_record_batch(
+def test_commits_that_come_while_the_wal_is_written_share_the_next_sync(
     parts: Parts, disk: FakeDisk
 ) -> None:
     async def main() -> None:
         disk.free.clear()
         sends = []
         for number in range(6):
-            sends.append(asyncio.create_task(send(parts, 2, prefix=f"{number}-")))
+            sends.append(asyncio.create_task(send_new(parts, 2, prefix=f"{number}-")))
             await asyncio.sleep(0.01)
         disk.free.set()
         await asyncio.gather(*sends)
+        assert disk.syncs == 3  # the header of the segment, the first commit, all the others
 
     asyncio.run(main())
     slots, _ = parts.ring.take(rows=10**6, bytes=1 << 30, age_s=0)
-    assert [slot.rows for slot in slots] == [2, 10]
+    assert [slot.rows for slot in slots] == [2] * 6
 
 
 def test_a_disk_that_fails_refuses_what_wants_to_be_durable_and_recovers(
@@ -76,11 +75,11 @@ def test_a_disk_that_fails_refuses_what_wants_to_be_durable_and_recovers(
     async def main() -> None:
         disk.sync_fails = True
         with pytest.raises(NotDurableError):
-            await send(parts, 3)
+            await send_new(parts, 3)
         assert not parts.wal_writer.healthy
         assert parts.ring.usage().rows == 0
         disk.sync_fails = False
-        await send(parts, 3)  # no duplicate of what was refused
+        await send_new(parts, 3)  # no duplicate of what was refused
         assert parts.wal_writer.healthy
         assert parts.ring.usage().rows == 3
 
@@ -94,12 +93,12 @@ def test_what_was_promised_memory_alone_is_kept_when_the_disk_fails(
 ) -> None:
     async def main() -> None:
         disk.sync_fails = True
-        await send(parts, 3, ack="buffered")
+        await send_new(parts, 3, ack="buffered")
         with pytest.raises(NotDurableError):
-            await send(parts, 3)  # a duplicate, but its sender wants more than was kept
+            await send_new(parts, 3)  # a duplicate, but its sender wants more than was kept
         await parts.wal_writer.settled()
         assert parts.ring.usage().rows == 3
-        await send(parts, 3, ack="buffered")
+        await send_new(parts, 3, ack="buffered")
         assert parts.ring.usage().rows == 3
 
     asyncio.run(main())
@@ -111,7 +110,7 @@ def test_what_has_no_room_in_memory_is_spilled_and_what_has_none_in_the_log_is_r
     async def main() -> None:
         for number in range(100):
             try:
-                await send(parts, 20, prefix=f"{number}-")
+                await send_new(parts, 20, prefix=f"{number}-")
             except BufferFullError:
                 assert number > 3
                 return
@@ -130,8 +129,19 @@ def test_what_has_no_room_in_memory_is_spilled_and_what_has_none_in_the_log_is_r
 def test_stored_waits_for_storage_and_says_when_that_takes_too_long(parts: Parts) -> None:
     async def main() -> None:
         with pytest.raises(NotStoredError):
-            await send(parts, 1, ack="stored")
-        parts.stored.set()
-        await send(parts, 1, ack="stored")
+            await send_new(parts, 1, ack="stored")
+        flusher = parts.flusher(FakeWriter(), age_s=0)
+        flusher.start()
+        parts.ingestor = Ingestor(
+            parser=parts.parser,
+            committer=parts.committer,
+            flusher=flusher,
+            batch_requests_max=1,
+            stored_timeout_s=10,
+        )
+        await send_new(parts, 1, ack="stored", prefix="again-")
+        assert parts.ledger.read().stored == 2
+        flusher.close()
+        assert flusher.join(10)
 
     asyncio.run(main())

@@ -7,9 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ingest.config.sections import WalSettings
 from ingest.event.arrow import RECORD_SCHEMA
-from ingest.worker.recovery import Adopter
+from ingest.worker.recovery import Adopter, WalLimits
 from storage.wal.wal import Wal
 from tests.fakes.fake_disk import FakeDisk, WalOnFakeDisk
 from tests.unit.ingest.pipeline.parts import Parts
@@ -63,7 +62,7 @@ def adopt(parts: Parts) -> int:
         assert parts.wal is not None
         adopter = Adopter(
             parts.wal.directory.parent,
-            settings=WalSettings(),
+            limits=WalLimits(segment_bytes=10**6, bytes=10**6, retain_s=0),
             own=parts.wal,
             wal_writer=parts.wal_writer,
             dedup=parts.dedup,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from storage.clickhouse.reader import BREAK_S, Reader
+from storage.clickhouse.reader import BREAK_S, QueryLimits, Reader
 from storage.errors import UnavailableError
 
 
@@ -17,7 +17,7 @@ def test_storage_that_does_not_answer_is_left_alone_for_a_moment() -> None:
         attempts += 1
         raise UnavailableError("nobody is there")
 
-    reader = Reader(connect, clients=2, timeout_s=1, clock=lambda: now_s)
+    reader = Reader(connect, clients=2, limits=QueryLimits(1), clock=lambda: now_s)
 
     def ask() -> None:
         with pytest.raises(UnavailableError):
