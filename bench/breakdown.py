@@ -109,7 +109,7 @@ class _Parts:
         identities = _timed(
             rows,
             "ids",
-            lambda: [identify(b, idempotency_key=None, received_us=1) for b in batches],
+            lambda: [identify(b, idempotency_keys=None, received_us=1) for b in batches],
         )
         commits = [Commit(durable=True) for _ in batches]
         _timed(rows, "dedup", lambda: self._deduplicate(commits, identities))

@@ -13,7 +13,9 @@ Belongs to the event loop.
 import asyncio
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from ingest.parsing.batch import Group
 from ingest.parsing.formats import BodyFormat
 from ingest.parsing.parser import Parser
 from ingest.pipeline.committer import Committer, Submission
@@ -24,6 +26,16 @@ BYTES_MAX = 512 * 1024
 more of them are parsed one by one when one of them is not plainly valid."""
 
 Waiter = asyncio.Future[Receipt]
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """Requests that wait to become a group."""
+
+    bodies: list[bytes] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
+    waiters: list[Waiter] = field(default_factory=list)
+    bytes: int = 0
 
 
 class RequestBatcher:
@@ -55,23 +67,23 @@ class RequestBatcher:
         self._durable = durable
         self._requests_max = requests_max
         self._bytes_max = bytes_max
-        self._bodies: list[bytes] = []
-        self._bytes = 0
-        self._waiters: list[Waiter] = []
+        self._next = _Gathered()
         self._is_due = False
         self._groups: set[asyncio.Task[None]] = set()
 
-    def add(self, body: bytes) -> Waiter:
+    def add(self, body: bytes, idempotency_key: str | None = None) -> Waiter:
         """Return a future of the receipt, done when the events in `body` may be acknowledged.
 
         Awaiting it raises IngestError when the request is refused.
         """
         loop = asyncio.get_running_loop()
         waiter: Waiter = loop.create_future()
-        self._bodies.append(body)
-        self._bytes += len(body)
-        self._waiters.append(waiter)
-        if len(self._bodies) >= self._requests_max or self._bytes >= self._bytes_max:
+        gathered = self._next
+        gathered.bodies.append(body)
+        gathered.keys.append(idempotency_key)
+        gathered.waiters.append(waiter)
+        gathered.bytes += len(body)
+        if len(gathered.bodies) >= self._requests_max or gathered.bytes >= self._bytes_max:
             self._start_group()
         elif not self._groups and not self._is_due:
             self._is_due = True
@@ -80,36 +92,48 @@ class RequestBatcher:
 
     def _start_due(self) -> None:
         self._is_due = False
-        if self._bodies:
+        if self._next.bodies:
             self._start_group()
 
     def _start_group(self) -> None:
-        group = asyncio.create_task(self._ingest(self._bodies, self._waiters))
+        group = asyncio.create_task(self._ingest(self._next))
         self._groups.add(group)
         group.add_done_callback(self._end_group)
-        self._bodies, self._bytes, self._waiters = [], 0, []
+        self._next = _Gathered()
 
     def _end_group(self, group: asyncio.Task[None]) -> None:
         self._groups.discard(group)
-        if self._bodies and not self._groups:
+        if self._next.bodies and not self._groups:
             self._start_group()
 
-    async def _ingest(self, bodies: Sequence[bytes], waiters: Sequence[Waiter]) -> None:
+    async def _ingest(self, gathered: _Gathered) -> None:
         try:
-            group = await self._parser.parse_group(self._body_format, bodies)
+            group = await self._parser.parse_group(self._body_format, gathered.bodies)
             for index, refusal in group.errors.items():
-                _finish(waiters[index], refusal)
+                _finish(gathered.waiters[index], refusal)
             submission = self._committer.submit(
-                group.batch, idempotency_key=None, durable=self._durable
+                group.batch, idempotency_keys=_keys_by_event(group, gathered), durable=self._durable
             )
             # If an earlier commit fails whose events are repeated here, the whole group is refused.
             # Events that were kept are duplicates when they are sent again.
             for wait in submission.waits:
                 await wait
-            _give_receipts(waiters, group.counts, submission)
+            _give_receipts(gathered.waiters, group.counts, submission)
         except Exception as error:  # whatever it is, the waiting requests must hear of it
-            for waiter in waiters:
+            for waiter in gathered.waiters:
                 _finish(waiter, error)
+
+
+def _keys_by_event(group: Group, gathered: _Gathered) -> Sequence[str | None] | None:
+    """Return the idempotency key of each event's request; None if no request has one.
+
+    An id that is made of a key contains the position of the event in its own request.
+    """
+    if not any(gathered.keys):
+        return None
+    group.batch.indexes = [index for count in group.counts for index in range(count)]
+    counted = zip(gathered.keys, group.counts, strict=True)
+    return [key for key, count in counted for _ in range(count)]
 
 
 def _give_receipts(

@@ -112,12 +112,18 @@ class Committer:
         self._ledger.settle("rejected", batch.size)
         return RejectedError(list(batch.rejected), batch.size - len(batch.events))
 
-    def submit(self, batch: Batch, *, idempotency_key: str | None, durable: bool) -> Submission:
+    def submit(
+        self,
+        batch: Batch,
+        *,
+        idempotency_keys: Sequence[str | None] | None,
+        durable: bool,
+    ) -> Submission:
         """Identify, deduplicate and commit the valid events of `batch`; reject the others.
 
         Args:
             batch: of one request, or of many that were batched.
-            idempotency_key: see `identify`.
+            idempotency_keys: see `identify`.
             durable: whether the events are acknowledged once they are in the WAL, or else once
                 they are in the buffer.
 
@@ -131,7 +137,7 @@ class Committer:
         # Nothing is awaited from here to the WAL writer: a receive time that it does not have yet
         # would be older than the watermark.
         received_us = self._clock.now_us()
-        identities = identify(batch, idempotency_key=idempotency_key, received_us=received_us)
+        identities = identify(batch, idempotency_keys=idempotency_keys, received_us=received_us)
         commit = Commit(durable=durable)
         new, shared = self._dedup.claim(identities.keys, commit)
         deduplicated = len(batch.events) - len(new) - sum(shared.values())

@@ -34,16 +34,26 @@ class Identities:
     keys: Sequence[str]
 
 
-def identify(batch: Batch, *, idempotency_key: str | None, received_us: int) -> Identities:
-    """The identity of every event of `batch`, received at `received_us`."""
+def identify(
+    batch: Batch, *, idempotency_keys: Sequence[str | None] | None, received_us: int
+) -> Identities:
+    """Return the identity of every event of `batch`.
+
+    Args:
+        batch: valid events.
+        idempotency_keys: the Idempotency-Key of each event's request; None if no request has one.
+        received_us: when the events were received, in µs since 1970.
+    """
     times_us = batch.times_us
     client_ids = batch.client_ids
     if None not in client_ids and None not in times_us:  # PERF: the common case of our clients
         keys = _keys(client_ids, batch.names, times_us)  # type: ignore[arg-type]
         return Identities(client_ids, times_us, times_us, keys)  # type: ignore[arg-type]
+    if idempotency_keys is None:
+        idempotency_keys = [None] * len(client_ids)
     ids, event_times_us, key_times_us = [], [], []
-    for client_id, raw, time_us, index in zip(
-        client_ids, batch.raw, times_us, batch.indexes, strict=True
+    for client_id, idempotency_key, raw, time_us, index in zip(
+        client_ids, idempotency_keys, batch.raw, times_us, batch.indexes, strict=True
     ):
         key_time_us: int | None
         if client_id is not None:

@@ -58,7 +58,8 @@ class Ingestor:
         body = await self._parser.decompress(request.body, request.encoding)
         # A large body is parsed by itself: others would wait for it.
         if len(body) < LARGE_BYTES and _can_be_batched(request):
-            return await self._batchers[request.body_format, request.ack == "durable"].add(body)
+            batcher = self._batchers[request.body_format, request.ack == "durable"]
+            return await batcher.add(body, request.idempotency_key)
         batch = await self._parser.parse(request.body_format, body)
         return await self.accept(batch, request)
 
@@ -80,8 +81,11 @@ class Ingestor:
         rejected = batch.size - len(batch.events)
         if rejected and not (request.partial and batch.events):
             raise self._committer.reject(batch)
+        key = request.idempotency_key
         submission = self._committer.submit(
-            batch, idempotency_key=request.idempotency_key, durable=request.ack != "buffered"
+            batch,
+            idempotency_keys=None if key is None else [key] * len(batch.events),
+            durable=request.ack != "buffered",
         )
         for wait in submission.waits:
             await wait
@@ -104,5 +108,4 @@ class Ingestor:
 
 
 def _can_be_batched(request: IngestRequest) -> bool:
-    """Whether the request asks for nothing that is its own."""
-    return request.idempotency_key is None and not request.partial and request.ack != "stored"
+    return not request.partial and request.ack != "stored"

@@ -36,7 +36,7 @@ def table(raw: Sequence[Any], *, received_us: int = RECEIVED_US) -> pa.Table:
     """Events as the flusher hands them to the writer."""
     batch = validate(Decoded(list(raw), False))
     assert not batch.rejected
-    ids = identify(batch, idempotency_key=None, received_us=received_us)
+    ids = identify(batch, idempotency_keys=None, received_us=received_us)
     columns = (ids.ids, ids.event_times_us, ids.key_times_us, [received_us] * len(raw))
     arrays = [
         pa.array(values, field.type)

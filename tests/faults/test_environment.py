@@ -131,7 +131,7 @@ def test_a_clock_that_jumps_changes_no_identity_and_never_goes_back(
 
     batch = validate(Decoded([event("c", id="x"), event("c", timestamp=5)], False))
     keys = {
-        tuple(identify(batch, idempotency_key=None, received_us=us).key_times_us) for us in seen
+        tuple(identify(batch, idempotency_keys=None, received_us=us).key_times_us) for us in seen
     }
     assert len(keys) == 1
 

@@ -21,8 +21,9 @@ def test_an_identity_does_not_depend_on_the_arrival(
     events: list, key: str | None, first_us: int, again_us: int
 ) -> None:
     batch = validate(Decoded(events, False))
-    first = identify(batch, idempotency_key=key, received_us=first_us)
-    again = identify(batch, idempotency_key=key, received_us=again_us)
+    keys = None if key is None else [key] * len(events)
+    first = identify(batch, idempotency_keys=keys, received_us=first_us)
+    again = identify(batch, idempotency_keys=keys, received_us=again_us)
     for position, (event, time_us) in enumerate(zip(events, batch.times_us, strict=True)):
         if key is None and time_us is None and event.get("id") is None:
             assert first.ids[position] != again.ids[position]
@@ -37,7 +38,7 @@ def test_an_identity_does_not_depend_on_the_arrival(
 @given(st.lists(EVENTS, min_size=1, max_size=4), RECEIVED_US)
 def test_the_name_the_id_and_the_own_time_tell_events_apart(events: list, received_us: int) -> None:
     batch = validate(Decoded(events, False))
-    found = identify(batch, idempotency_key=None, received_us=received_us)
+    found = identify(batch, idempotency_keys=None, received_us=received_us)
     parts = []
     for event, event_id, time_us in zip(events, found.ids, batch.times_us, strict=True):
         is_random = time_us is None and event.get("id") is None
@@ -51,7 +52,7 @@ def test_a_record_batch_has_the_keys_that_its_events_were_given(
     events: list, received_us: int
 ) -> None:
     batch = validate(Decoded(events, False))
-    found = identify(batch, idempotency_key=None, received_us=received_us)
+    found = identify(batch, idempotency_keys=None, received_us=received_us)
     columns = (found.ids, found.event_times_us, found.key_times_us, [received_us] * len(events))
     arrays = [
         pa.array(values, field.type)
@@ -69,7 +70,7 @@ def test_the_order_of_keys_makes_no_other_event(event: dict, received_us: int, r
     random.shuffle(keys)
     shuffled = orjson.loads(orjson.dumps({key: event[key] for key in keys}))
     [one], [other] = (
-        identify(validate(Decoded([e], False)), idempotency_key=None, received_us=received_us).ids
+        identify(validate(Decoded([e], False)), idempotency_keys=None, received_us=received_us).ids
         for e in (event, shuffled)
     )
     assert one == other

@@ -12,7 +12,7 @@ from ingest.parsing.formats import BodyFormat
 from ingest.parsing.parser import Parser
 from ingest.pipeline.batcher import RequestBatcher
 from ingest.pipeline.request import Receipt
-from tests.unit.ingest.pipeline.parts import Parts, events, outcome
+from tests.unit.ingest.pipeline.parts import Parts, events, outcome, request
 
 
 def batcher(
@@ -181,3 +181,31 @@ def test_so_many_bytes_are_not_gathered_longer() -> None:
     batching = batcher(parts, BodyFormat.BATCH, bytes_max=sum(map(len, bodies[:10])))
     assert asyncio.run(take(batching, bodies)) == receipts(sizes)
     assert parts.ring.usage().slots == 2
+
+
+@pytest.mark.parametrize("text", ["short", "long" * 1_000])
+def test_an_idempotency_key_gives_the_same_ids_in_a_group_as_alone(text: str) -> None:
+    sizes, keys = [3, 1, 40, 2], ["a", None, "b", "a"]
+    bodies = [
+        orjson.dumps([{"name": "e", "channel_type": "web", "user_id": text}] * size)
+        for size in sizes
+    ]
+
+    async def ids_alone(body: bytes, key: str | None) -> list[str | None]:
+        parts = Parts()
+        asked = request(body, idempotency_key=key)
+        batch = await parts.ingestor.parse(asked)
+        return list((await parts.ingestor.accept(batch, asked)).ids)
+
+    async def main() -> None:
+        parts = Parts()
+        batching = batcher(parts, BodyFormat.BATCH)
+        receipts = await asyncio.gather(*map(batching.add, bodies, keys))
+        assert parts.ring.usage().slots == 1
+        for receipt, body, key in zip(receipts, bodies, keys, strict=True):
+            if key is not None:
+                assert list(receipt.ids) == await ids_alone(body, key)
+        assert receipts[3].duplicates == 2  # the first two of the other request with this key
+        assert len({event_id for receipt in receipts for event_id in receipt.ids}) == 44
+
+    asyncio.run(main())
