@@ -1,4 +1,4 @@
-"""What can be wrong with a request; `http_errors` says which status each one gets."""
+"""The errors of a request. `ingest.http.errors` maps each one to an HTTP status."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,10 @@ from typing import ClassVar
 class EventError:
     """Why one event was rejected.
 
-    index: position in the request (0 for a single event); field: path such as
-    `event_params[0].key`, empty for the event as a whole; message: for the client to read.
+    Attributes:
+        index: position of the event in the request; 0 for a single event.
+        field: path of the field, such as `event_params[0].key`; empty for the whole event.
+        message: text for the client.
     """
 
     index: int
@@ -19,18 +21,23 @@ class EventError:
 
 
 class IngestError(Exception):
-    """Anything that keeps a request's events from being accepted; its text is for the client."""
+    """A request whose events are not accepted. The client sees the text."""
 
 
 class PayloadError(IngestError):
-    """The body as a whole can't be used: not JSON, not the right shape, cut off."""
+    """The body is not JSON, has the wrong shape, or is cut off."""
 
 
 class RejectedError(IngestError):
-    """Events of the request are invalid; nothing of it was stored."""
+    """The request has invalid events. None of its events was stored."""
 
     def __init__(self, errors: list[EventError], rejected: int) -> None:
-        """errors: at most `validate.ERRORS_MAX` of them; rejected: how many there are in all."""
+        """Name the first invalid event, and how many more there are.
+
+        Args:
+            errors: one for each invalid event, at most `validation.ERRORS_MAX`; not empty.
+            rejected: number of all invalid events.
+        """
         first = errors[0]
         where = f" at {first.field}" if first.field else ""
         more = f" (and {rejected - 1} more)" if rejected > 1 else ""
@@ -40,19 +47,19 @@ class RejectedError(IngestError):
 
 
 class MediaTypeError(IngestError):
-    """A Content-Type or Content-Encoding that is not taken."""
+    """The Content-Type or the Content-Encoding is not supported."""
 
 
 class TooLargeError(IngestError):
-    """More bytes or events than one request may carry."""
+    """The request has more bytes or events than one request may have."""
 
 
 class UrlTooLongError(IngestError):
-    """A path and query of more bytes than are read."""
+    """The path and the query have more bytes than the service reads."""
 
 
 class HeadTooLargeError(IngestError):
-    """Headers of more bytes than are read."""
+    """The headers have more bytes than the service reads."""
 
 
 class BodyTimeoutError(IngestError):
@@ -60,84 +67,94 @@ class BodyTimeoutError(IngestError):
 
 
 class BusyError(IngestError):
-    """Other requests' bodies already take the memory that there is for bodies."""
+    """The bodies of other requests use all memory that is reserved for bodies."""
 
     retry_after_s = 1
 
     def __init__(self) -> None:
+        """Ask the client to retry."""
         super().__init__("Too many large requests at a time: retry later")
 
 
 class BufferFullError(IngestError):
-    """The ring buffer has no room; the client should retry after `retry_after_s` seconds."""
+    """The ring buffer has no room."""
 
     def __init__(self, retry_after_s: int) -> None:
+        """Ask the client to retry after `retry_after_s` seconds."""
         super().__init__("The buffer is full because storage is behind: retry later")
         self.retry_after_s = retry_after_s
 
 
 class NotDurableError(IngestError):
-    """The write-ahead log can't be written, so nothing can be promised; retry later."""
+    """The WAL can't be written, so the events are not acknowledged."""
 
     retry_after_s = 1
 
     def __init__(self) -> None:
+        """Ask the client to retry."""
         super().__init__("The events could not be written to disk: retry later")
 
 
 class NotStoredError(IngestError):
-    """The events are durable, but storage did not take them in the time that `ack=stored` waits."""
+    """The events are durable, but were not stored in the time that `ack=stored` waits."""
 
     retry_after_s = 1
 
     def __init__(self) -> None:
+        """Ask the client to send the request again, which tells whether the events are stored."""
         super().__init__(
-            "The events are safe, but storage has not taken them in time: retry to see if it has"
+            "The events are safe on disk, but were not stored in time:"
+            " send the request again to see whether they are stored now"
         )
 
 
 class ShuttingDownError(IngestError):
-    """The service is draining and takes no more events."""
+    """The service is draining and accepts no more events."""
 
     retry_after_s = 1
 
     def __init__(self) -> None:
+        """Ask the client to retry."""
         super().__init__("The service is shutting down: retry later")
 
 
 class UnauthorizedError(IngestError):
-    """A key is needed, and there is none, or not a valid one."""
+    """The request needs a key and has no valid one."""
 
     headers: ClassVar = {"WWW-Authenticate": 'Bearer realm="event-stream"'}
 
     def __init__(self) -> None:
+        """Name the headers that may carry a key."""
         super().__init__("A valid key is needed, in Authorization: Bearer or in X-API-Key")
 
 
 class ForbiddenError(IngestError):
-    """The key is valid, and not for this."""
+    """The key is valid but does not allow this request."""
 
 
 class KeyInUrlError(IngestError):
-    """A key in the URL, which ends up in logs."""
+    """The URL has a key. URLs end up in logs, so keys must not be in them."""
 
     def __init__(self) -> None:
+        """Name the headers that may carry a key."""
         super().__init__("Keys don't go into URLs: use Authorization: Bearer or X-API-Key")
 
 
 class SilentWorkerError(IngestError, TimeoutError):
-    """A worker of this service does not answer its siblings in time."""
+    """Some workers of this service did not answer the other workers in time."""
 
     retry_after_s = 1
 
     def __init__(self, numbers: Sequence[int]) -> None:
+        """Name the silent workers by their numbers."""
         workers = ", ".join(map(str, numbers))
         super().__init__(f"Worker {workers} does not answer the others: retry later")
 
 
 class RateLimitError(IngestError):
-    """More than the key or the address may send; retry after `retry_after_s` seconds."""
+    """The key or the address has sent more than its rate limit allows."""
 
     def __init__(self, message: str, retry_after_s: int) -> None:
+        """Ask the client to retry after `retry_after_s` seconds."""
         super().__init__(message)
         self.retry_after_s = retry_after_s

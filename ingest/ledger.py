@@ -1,22 +1,33 @@
-"""The books: every event that comes in ends in exactly one outcome.
+"""The ledger counts every event that comes in, and its one outcome.
 
-Double entry: an event is counted as received and in flight in one step, and moves from in flight to
-its outcome in one step, so that at every reading
+One step counts an event as received and in flight. One later step moves it from in flight to its
+outcome. So this holds at every reading:
 
     received = stored + duplicate + rejected + refused + dead-lettered + lost + in flight.
 """
 
 import threading
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 Outcome = Literal["stored", "duplicate", "rejected", "refused", "dead_lettered", "lost"]
 
 
 @dataclass(slots=True)
 class EventCounts:
-    """Events since the start of this process, those received being what came in or was found in the
-    log. accepted: acknowledged, duplicates not included; lost: by a disk, after they were on it."""
+    """Numbers of events since the start of this process.
+
+    Attributes:
+        received: came in by a request, or were found in the WAL.
+        accepted: acknowledged, without duplicates.
+        stored: confirmed by storage.
+        duplicate: acknowledged, but not stored again.
+        rejected: refused because they or their batch were invalid.
+        refused: valid, but refused because there was no room.
+        dead_lettered: refused by storage and kept as dead letters.
+        lost: written to the WAL, and unreadable there later.
+        in_flight: received, without an outcome yet.
+    """
 
     received: int = 0
     accepted: int = 0
@@ -30,30 +41,39 @@ class EventCounts:
 
 
 class Ledger:
-    """Thread-safe: requests and the flusher write, a scrape reads."""
+    """Thread-safe event counts. Requests and the flusher write them, a scrape reads them."""
 
     def __init__(self) -> None:
+        """Start with every count at 0."""
         self._lock = threading.Lock()
-        self._books = EventCounts()
+        self._received = 0
+        self._accepted = 0
+        self._in_flight = 0
+        self._by_outcome: dict[Outcome, int] = dict.fromkeys(get_args(Outcome), 0)
 
     def receive(self, events: int) -> None:
-        """`events` came in and are in flight from now on."""
+        """Count `events` as received and in flight."""
         with self._lock:
-            self._books.received += events
-            self._books.in_flight += events
+            self._received += events
+            self._in_flight += events
 
     def accept(self, events: int) -> None:
-        """`events` in flight are now in the buffer and will be acknowledged."""
+        """Count `events` in flight as accepted: they are in the buffer and will be acknowledged."""
         with self._lock:
-            self._books.accepted += events
+            self._accepted += events
 
     def settle(self, outcome: Outcome, events: int) -> None:
-        """`events` leave flight for their outcome."""
+        """Move `events` from in flight to their outcome."""
         with self._lock:
-            self._books.in_flight -= events
-            setattr(self._books, outcome, getattr(self._books, outcome) + events)
+            self._in_flight -= events
+            self._by_outcome[outcome] += events
 
     def read(self) -> EventCounts:
-        """A consistent copy."""
+        """Return all counts of one moment."""
         with self._lock:
-            return replace(self._books)
+            return EventCounts(
+                received=self._received,
+                accepted=self._accepted,
+                in_flight=self._in_flight,
+                **self._by_outcome,
+            )

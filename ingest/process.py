@@ -1,9 +1,9 @@
-"""How a worker process is tuned: allocator, garbage collector, thread priority, no pandas.
+"""Tuning of a worker process: allocator, garbage collector, thread priorities, no pandas.
 
-`give_way` is for threads that may wait: they must not take the cores from what clients wait for. A
-single event takes the event loop and the server's threads a millisecond. With the embedded engine,
-inserts, merges and the parsing of large bodies use the same cores for tens of milliseconds at a
-time, and the scheduler would give all of them equal shares.
+Background threads call `give_way`, so that they do not slow down requests. The event loop and the
+server's threads need one millisecond for a single event. With the embedded engine, inserts, merges
+and the parsing of large bodies use the same cores for tens of milliseconds at a time. Without
+priorities the scheduler would give all these threads equal shares.
 """
 
 import ctypes
@@ -15,33 +15,39 @@ from contextlib import suppress
 from importlib.abc import MetaPathFinder
 
 NICENESS = 5
-"""A third of the share of others. PERF: p99 of single events is 0.65 of what it is without.
+"""Added to a thread's nice value. The thread then gets a third of the CPU share of others.
 
-More would be better still on a machine of one's own, but not beside programs that keep all cores
-busy: with 19 nothing was stored for 8 s, and who waits for Python's lock waits for the nice one
-who has it."""
+PERF: the p99 of single events falls to 0.65 of its value without. A higher niceness is better on a
+machine that runs only the service, and harmful beside programs that keep all cores busy: with 19
+nothing was stored for 8 s. Threads that need the GIL must wait for the nice thread that holds it.
+"""
 
 _M_MMAP_THRESHOLD = -3  # malloc.h of glibc
 _MAPPED_BYTES_MIN = 1024 * 1024
-"""Blocks from this size on are mapped alone and unmapped when they are freed (mallopt(3)). Left to
-itself glibc raises the size with each block it sees, up to 32 MiB, and the heaps grow with holes in
-them. PERF: 10 to 25 % less memory under full load, at the same rate in batches of 1,000 and 9 %
-less in those of 100."""
+"""Blocks of at least this size get a mapping of their own, which is unmapped when they are freed.
+
+See mallopt(3). By default glibc raises this size with the blocks that it sees, up to 32 MiB. The
+heaps then grow and become fragmented. PERF: 10 to 25 % less memory under full load. The throughput
+is the same with batches of 1,000 events and 9 % lower with batches of 100.
+"""
 
 _GC_THRESHOLDS = (100_000, 20, 50)
-"""PERF: a batch of 1,000 decoded events is about 20,000 tracked objects, all dead a moment later:
-at the default threshold of 700 the collector walks them 30 times and finds nothing."""
+"""PERF: a batch of 1,000 decoded events is about 20,000 tracked objects that are soon freed.
+
+With the default threshold of 700 the collector scans them 30 times and finds nothing.
+"""
 
 
 def return_freed_memory() -> None:
-    """Give memory that was freed back to the system.
+    """Make the allocators return freed memory to the operating system.
 
-    For the whole process, before it has threads. Does nothing with a C library other than glibc.
+    Applies to the whole process. Call it before the process has threads. A C library other than
+    glibc keeps its own behavior.
     """
-    # Imported late: the parent process needs no Arrow.
+    # Imported late because the parent process must not load Arrow.
     import pyarrow as pa
 
-    # PERF: Arrow's own allocator keeps about 50 MB more of what was freed, and is no faster here.
+    # PERF: Arrow's own allocator keeps about 50 MB more freed memory and is no faster here.
     pa.set_memory_pool(pa.system_memory_pool())
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -49,7 +55,10 @@ def return_freed_memory() -> None:
 
 
 def calm_garbage_collector() -> None:
-    """Collect rarely, and never look again at what exists now. For the end of a start."""
+    """Collect garbage rarely, and never scan the objects that exist now.
+
+    Call it at the end of the start, when the long-lived objects exist.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
@@ -62,21 +71,21 @@ class _NoPandas(MetaPathFinder):
 
 
 def forbid_pandas() -> None:
-    """Keep Arrow from importing pandas where it is installed.
+    """Prevent Arrow from importing pandas if pandas is installed.
 
-    PERF: saves 1.5 s of every start and 36 MB of every worker.
+    PERF: saves 1.5 s at every start and 36 MB in every worker.
     """
     sys.meta_path.insert(0, _NoPandas())
 
 
 def give_way() -> None:
-    """From now on the current thread, and those that it starts, get less of a core in demand.
+    """Lower the priority of the current thread and of the threads that it starts later.
 
-    Does nothing with one core alone, or where threads have no priority of their own (on Linux they
-    have).
+    Does nothing on a machine with one core, and on systems other than Linux, where threads have no
+    priority of their own.
     """
     if sys.platform == "linux" and (os.cpu_count() or 1) > 1:
-        with suppress(OSError):  # where that is forbidden, all are equal
+        with suppress(OSError):  # a system that forbids this keeps equal priorities
             thread = threading.get_native_id()
             niceness = os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
             os.setpriority(os.PRIO_PROCESS, thread, niceness)

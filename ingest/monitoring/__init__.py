@@ -1,1 +1,1 @@
-"""What operators see: health, Prometheus, the ledger, and the saturation header."""
+"""Endpoints and headers for operators: health, Prometheus, the ledger, and saturation."""

@@ -1,4 +1,4 @@
-"""GET /debug/ledger: the books of every worker and of the service, to be read by people."""
+"""GET /debug/ledger: the event counts of every worker and of the service, for people to read."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -8,16 +8,23 @@ from falcon.asgi import Request, Response
 
 
 class LedgerResource:
+    """GET /debug/ledger."""
+
     def __init__(self, ledgers: Callable[[], Awaitable[Mapping[int, bytes]]]) -> None:
-        """ledgers: each worker's books as JSON, by the worker's number."""
+        """Read the event counts from all workers.
+
+        Args:
+            ledgers: returns each worker's EventCounts as JSON, by the worker's number.
+        """
         self._ledgers = ledgers
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        answers = await self._ledgers()
-        workers = {str(number): orjson.loads(text) for number, text in sorted(answers.items())}
+        """Respond with the counts of each worker, their total, and whether the total balances."""
+        ledgers = await self._ledgers()
+        workers = {str(number): orjson.loads(text) for number, text in sorted(ledgers.items())}
         total: dict[str, Any] = {}
-        for books in workers.values():
-            for name, value in books.items():
+        for counts in workers.values():
+            for name, value in counts.items():
                 total[name] = total.get(name, 0) + value
         outcomes = sum(
             value for name, value in total.items() if name not in ("received", "accepted")

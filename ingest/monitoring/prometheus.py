@@ -1,7 +1,7 @@
-"""GET /metrics: what Prometheus scrapes, of every worker in one reply.
+"""GET /metrics: the series of all workers in one Prometheus exposition.
 
-Each series carries the number of its worker, so that a worker's restart looks to Prometheus like
-the counter reset that it is, and the sums are the service's.
+Each series has the label `worker`, the worker's number. When a worker restarts, Prometheus sees a
+counter reset, which it handles. The sum over the workers is the value of the service.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -14,18 +14,25 @@ from prometheus_client.registry import Collector
 
 
 class ScrapeResource:
+    """GET /metrics."""
+
     def __init__(self, expositions: Callable[[], Awaitable[Mapping[int, bytes]]]) -> None:
-        """expositions: what each worker's registry says, by the worker's number."""
+        """Read the expositions from all workers.
+
+        Args:
+            expositions: returns the exposition of each worker, by the worker's number.
+        """
         self._expositions = expositions
 
     async def on_get(self, req: Request, resp: Response) -> None:
+        """Respond with the merged exposition."""
         expositions = await self._expositions()
         resp.content_type = CONTENT_TYPE_LATEST
         resp.data = merge(expositions)
 
 
 def merge(expositions: Mapping[int, bytes]) -> bytes:
-    """One exposition out of several, each series labelled with its worker."""
+    """Merge expositions by worker number into one, and label each series with its worker."""
     registry = CollectorRegistry()
     registry.register(_Merged(expositions))
     return generate_latest(registry)

@@ -1,27 +1,27 @@
-"""How full the service is, on every response: clients may slow down before they are refused."""
+"""The saturation headers of every response. Clients can slow down before they are refused."""
 
 from collections.abc import Callable, Mapping
 
 HEADER = "Event-Stream-Saturation"
 OLD_HEADER, OLD_NAMES = "Event-Stream-Fill", {"wal": "log"}
-"""The name of the header and of its parts until version 0.1; they go with the next version."""
+"""The names of the header and of its parts until version 0.1. The next version removes them."""
 FRESH_S = 0.1
-"""PERF: the header's text is made at most this often."""
+"""PERF: the texts are reused for this long."""
 
 
 class Saturation:
     """`Event-Stream-Saturation: buffer=0.010;bytes=268435456, wal=0.002;bytes=…`.
 
-    A dictionary as in RFC 8941: for each part the share that is used, and its limit in bytes.
+    The value is a dictionary of RFC 8941. Each part has the share that is used, and its limit.
     """
 
     def __init__(
         self, parts: Mapping[str, tuple[Callable[[], int], int]], clock: Callable[[], float]
     ) -> None:
-        """Watch the parts.
+        """Report the saturation of `parts`.
 
         Args:
-            parts: used bytes and the limit in bytes, by name.
+            parts: by name, a function that returns the used bytes, and the limit in bytes.
             clock: monotonic, in seconds.
         """
         self._parts = parts
@@ -30,7 +30,7 @@ class Saturation:
         self._headers: Mapping[str, str] = {}
 
     def headers(self) -> Mapping[str, str]:
-        """Return the headers, the same object until they are made anew."""
+        """Return the headers: the same object for `FRESH_S` seconds, then a new one."""
         now_s = self._clock()
         if now_s - self._made_s >= FRESH_S:
             self._made_s = now_s
