@@ -1,1 +1,1 @@
-"""Arrow in, rows out: everything that speaks to ClickHouse, and nothing that knows of HTTP."""
+"""Storage of events: the WAL, dead letters, ClickHouse and its tables. Knows no HTTP."""

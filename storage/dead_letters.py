@@ -1,7 +1,8 @@
-"""Dead letters: rows that storage will never take, kept on disk with the reason.
+"""Dead letters: rows that ClickHouse refuses forever, kept on disk with the reason.
 
-One Arrow IPC file for each refusal, synced before the log forgets the rows. Never retried by
-itself: `event-stream dead-letters` lists, shows, replays and discards them.
+Each refusal is one Arrow IPC file. It is synced to disk before the WAL may delete the rows. Dead
+letters are never retried automatically: `event-stream dead-letters` lists, shows, replays and
+discards them.
 """
 
 import uuid
@@ -20,8 +21,17 @@ SUFFIX = ".arrow"
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One file. name: its name without the suffix; at: when storage refused the rows; code: of
-    ClickHouse, None when there was none."""
+    """One refusal.
+
+    Attributes:
+        path: the file.
+        name: name of the file without the suffix.
+        at: when the rows were refused.
+        reason: text of the error.
+        code: error code of ClickHouse, or None when there was none.
+        rows: rows in the file.
+        bytes: size of the file.
+    """
 
     path: Path
     name: str
@@ -32,22 +42,37 @@ class DeadLetter:
     bytes: int
 
     def read(self) -> pa.Table:
-        """The rows, as they were to be inserted. Raises OSError, pa.ArrowInvalid."""
+        """Read the rows, as they were to be inserted.
+
+        Raises:
+            OSError: the file can't be read.
+            pa.ArrowInvalid: the file is damaged.
+        """
         with pa.OSFile(str(self.path)) as file:
             return pa.ipc.open_file(file).read_all()
 
 
 class DeadLetters:
+    """The dead letters of one service."""
+
     def __init__(self, data_dir: Path, *, bytes_max: int) -> None:
-        """data_dir: of the service; bytes_max: of all files."""
+        """Use the directory `dead_letters` in `data_dir`.
+
+        Args:
+            data_dir: data directory of the service.
+            bytes_max: limit for all files together.
+        """
         self._directory = data_dir / "dead_letters"
         self._bytes_max = bytes_max
 
     def add(self, rows: pa.Table, error: StorageError) -> None:
-        """On disk when this returns.
+        """Write refused rows and the error to a new file, and sync it to disk.
 
-        Raises PausedError when there is no room for it, OSError: then the rows must be kept where
-        they are.
+        After an error the caller must keep the rows.
+
+        Raises:
+            PausedError: the limit is reached; an operator must replay or discard dead letters.
+            OSError: the file could not be written.
         """
         if self.size_bytes() + rows.nbytes > self._bytes_max:
             raise PausedError(
@@ -67,7 +92,12 @@ class DeadLetters:
             writer.write_table(rows.cast(schema))
 
     def __iter__(self) -> Iterator[DeadLetter]:
-        """Oldest first."""
+        """Yield all dead letters, oldest first.
+
+        Raises:
+            OSError: a file can't be read.
+            pa.ArrowInvalid: a file is damaged.
+        """
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
             with pa.OSFile(str(path)) as file:
                 reader = pa.ipc.open_file(file)
@@ -84,5 +114,5 @@ class DeadLetters:
             )
 
     def size_bytes(self) -> int:
-        """Of all files."""
+        """Return the bytes of all files."""
         return sum(path.stat().st_size for path in self._directory.glob(f"*{SUFFIX}"))

@@ -1,6 +1,6 @@
-"""What storage can fail with, classified by ClickHouse error code and never by message text.
+"""The errors of storage. They are classified by the error code of ClickHouse, never by its text.
 
-Codes and names: ClickHouse, src/Common/ErrorCodes.cpp (also `system.errors`).
+The codes and names come from src/Common/ErrorCodes.cpp of ClickHouse (also in `system.errors`).
 """
 
 from dataclasses import dataclass
@@ -11,19 +11,24 @@ ErrorClass = Literal["transient", "paused", "permanent"]
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """name: of the error in ClickHouse; advice: what an operator does about it."""
+    """An error that an operator must resolve.
+
+    Attributes:
+        name: name of the error in ClickHouse.
+        advice: instruction for the operator.
+    """
 
     name: str
     advice: str
 
 
-_UPGRADE = "this version of Event Stream and that of ClickHouse do not fit together: upgrade one"
+_UPGRADE = "this version of ClickHouse does not work with this version of Event Stream: upgrade one"
 _MIGRATE = "run event-stream migrate as a user who may CREATE and ALTER"
 _PASSWORD = "correct user and password in clickhouse_url"
 _RIGHTS = "grant it to the user of clickhouse_url, see docs/operations.md"
 _READ_ONLY = "give the user of clickhouse_url a profile that is not read-only"
-_SETTING = "let the profile of the user allow this setting, or change it in ours"
-_DATABASE = "create the database that clickhouse_url names, or name another there"
+_SETTING = "let the profile of the user allow this value, or change it in our settings"
+_DATABASE = "create the database that clickhouse_url names, or name another one"
 _CLUSTER = "correct clickhouse_cluster, or the cluster, macros and Keeper of the servers"
 
 PAUSING_CODES = {
@@ -38,7 +43,7 @@ PAUSING_CODES = {
     139: Pause("NO_ELEMENTS_IN_CONFIG", _CLUSTER),
     164: Pause("READONLY", _READ_ONLY),
     170: Pause("BAD_GET", _CLUSTER),
-    181: Pause("ILLEGAL_FINAL", "name a database in clickhouse_url whose tables are ours"),
+    181: Pause("ILLEGAL_FINAL", "name a database of Event Stream in clickhouse_url"),
     192: Pause("UNKNOWN_USER", _PASSWORD),
     193: Pause("WRONG_PASSWORD", _PASSWORD),
     194: Pause("REQUIRED_PASSWORD", _PASSWORD),
@@ -46,10 +51,10 @@ PAUSING_CODES = {
     392: Pause("QUERY_IS_PROHIBITED", _CLUSTER),
     452: Pause("SETTING_CONSTRAINT_VIOLATION", _SETTING),
     497: Pause("ACCESS_DENIED", _RIGHTS),
-    516: Pause("AUTHENTICATION_FAILED", f"{_PASSWORD}, or let it in from this address"),
+    516: Pause("AUTHENTICATION_FAILED", f"{_PASSWORD}, or let the user connect from this address"),
     701: Pause("CLUSTER_DOESNT_EXIST", _CLUSTER),
 }
-"""Wrong until an operator acts: not the rows' fault, so they are kept and tried again slowly."""
+"""Errors that last until an operator acts. The rows are valid: they are kept and retried slowly."""
 
 PERMANENT_CODES = {
     6: "CANNOT_PARSE_TEXT",
@@ -65,7 +70,7 @@ PERMANENT_CODES = {
     349: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
     469: "VIOLATED_CONSTRAINT",
 }
-"""The rows themselves are refused: trying the same rows again can't help."""
+"""Errors in the rows themselves: a retry of the same rows can't succeed."""
 
 ACCESS_DENIED = 497
 TOO_MANY_PARTS = 252
@@ -75,49 +80,54 @@ NOT_THERE_CODES = {
     210: "NETWORK_ERROR",
     279: "ALL_CONNECTION_TRIES_FAILED",
 }
-"""Between the servers of a cluster: one of them is gone."""
+"""A server of the cluster can't reach another one."""
 TIMEOUT_CODES = {159: "TIMEOUT_EXCEEDED", 160: "TOO_SLOW", 209: "SOCKET_TIMEOUT"}
 LIMIT_CODES = {158: "TOO_MANY_ROWS", OUT_OF_MEMORY: "MEMORY_LIMIT_EXCEEDED", 307: "TOO_MANY_BYTES"}
 RESULT_LIMIT = 396
-"""TOO_MANY_ROWS_OR_BYTES: of what a query gives back."""
+"""TOO_MANY_ROWS_OR_BYTES: the result of a query is too large."""
 
 
 class StorageError(Exception):
-    """An operating error of storage. code: ClickHouse's, None when there was no answer."""
+    """An operating error of storage.
+
+    Attributes:
+        code: error code of ClickHouse, or None when ClickHouse sent none.
+    """
 
     error_class: ErrorClass = "transient"
 
     def __init__(self, message: str, code: int | None = None) -> None:
+        """Create the error with the `code` of ClickHouse, if there is one."""
         super().__init__(message)
         self.code = code
 
 
 class TransientError(StorageError):
-    """May work when tried again: no answer, overload, restart, disk full, and all unknown codes."""
+    """A retry may succeed: no response, overload, restart, full disk, or an unknown error code."""
 
 
 class PausedError(StorageError):
-    """Works again once an operator has acted: schema, rights, password."""
+    """A retry fails until an operator corrects something: the schema, the rights, the password."""
 
     error_class: ErrorClass = "paused"
 
 
 class PermanentError(StorageError):
-    """These rows will never be taken."""
+    """ClickHouse will never accept these rows."""
 
     error_class: ErrorClass = "permanent"
 
 
 class BusyError(StorageError):
-    """It was not asked at all: as many queries are waiting as may."""
+    """The query queue is full; the query was not sent."""
 
 
 class UnavailableError(StorageError):
-    """Storage does not answer; the text says what to do."""
+    """ClickHouse can't be reached or can't be used now; the message says what to do."""
 
 
 def classify(message: str, code: int | None) -> StorageError:
-    """The error to raise for a ClickHouse error code."""
+    """Return the error to raise for an error code of ClickHouse."""
     if code in PERMANENT_CODES:
         return PermanentError(message, code)
     if code in PAUSING_CODES:

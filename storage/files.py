@@ -1,4 +1,4 @@
-"""Files that are whole or not there: write, sync, rename."""
+"""Write files atomically: write, sync and rename."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import IO
 def replacing(path: Path, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """Open a file that replaces `path` when the block ends without an error.
 
-    A reader sees the old file or the new one, and so does the next start after a crash.
+    A reader always sees the complete old file or the complete new file, also after a crash.
 
     Args:
         path: the file to replace or to create.

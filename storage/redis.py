@@ -1,6 +1,6 @@
-"""A Redis that may be away: never waited for twice, and said once.
+"""Options for Redis clients, and a circuit breaker for Redis.
 
-Imported only where there is a Redis: its client takes half a second to import.
+Import this module only where Redis is configured: the Redis client takes half a second to import.
 """
 
 import time
@@ -12,21 +12,24 @@ from redis.exceptions import RedisError
 
 TIMEOUT_S = 0.25
 PAUSE_S = 1.0
-"""Between attempts at a Redis that does not answer, so that it slows down one request alone."""
+"""How long Redis is skipped after a failure, so that it does not delay every request."""
 
 OPTIONS: dict[str, Any] = {
     "socket_timeout": TIMEOUT_S,
     "socket_connect_timeout": TIMEOUT_S,
     "retry": None,
 }
-"""For a client that must not keep a request waiting."""
+"""Options of a client that must not delay a request."""
 REDIS_ERRORS = (RedisError, OSError, TimeoutError)
 
 log = structlog.get_logger()
 
 
 class RedisBreaker:
-    """Whether Redis answers, as one user of it sees it."""
+    """Circuit breaker for Redis.
+
+    After a failure Redis is skipped for one second. Only changes of its state are logged.
+    """
 
     def __init__(
         self,
@@ -35,7 +38,13 @@ class RedisBreaker:
         on_change: Callable[[bool], None] = lambda up: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """use: what it is for, in the log; on_change: told whether it answers; clock: monotonic."""
+        """Start with a closed breaker: Redis is used.
+
+        Args:
+            use: purpose of Redis, for the log.
+            on_change: called with True when Redis answers again, and with False when it fails.
+            clock: monotonic, in seconds.
+        """
         self._use = use
         self._on_change = on_change
         self._clock = clock
@@ -44,19 +53,21 @@ class RedisBreaker:
 
     @property
     def is_paused(self) -> bool:
-        """Whether to do without it for now."""
+        """Whether Redis must be skipped now."""
         return self._clock() < self._paused_until_s
 
     def answered(self) -> None:
+        """Record that Redis answered."""
         if not self._is_up:
             self._is_up = True
             self._on_change(True)
             log.info("Redis answers again", use=self._use)
 
     def failed(self, error: Exception) -> None:
+        """Record that Redis failed, and skip it for a while."""
         self._paused_until_s = self._clock() + PAUSE_S
         if self._is_up:
             self._is_up = False
             self._on_change(False)
-            # Not the error's text: it may name the URL, which may hold a password.
+            # The text of the error is not logged: it may hold the URL with its password.
             log.warning("Redis does not answer", use=self._use, error=type(error).__name__)

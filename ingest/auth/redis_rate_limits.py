@@ -15,20 +15,20 @@ class RedisRateLimits:
         url = redis_url.replace("unix://", "redis+unix://")
         storage = RedisStorage(f"async+{url}", implementation="redispy", **OPTIONS)
         self._limiter = SlidingWindowCounterRateLimiter(storage)
-        self._state = RedisBreaker("rate limits")
+        self._breaker = RedisBreaker("rate limits")
 
     async def take(
         self, item: RateLimitItem, who: str, cost: int
     ) -> tuple[bool, float, int] | None:
         """(whether there was room for `cost`, when the window ends in Unix time, what is left);
         None while Redis does not answer."""
-        if self._state.is_paused:
+        if self._breaker.is_paused:
             return None
         try:
             is_taken = await self._limiter.hit(item, who, cost=cost)
             ends_s, left = await self._limiter.get_window_stats(item, who)
         except REDIS_ERRORS as error:
-            self._state.failed(error)
+            self._breaker.failed(error)
             return None
-        self._state.answered()
+        self._breaker.answered()
         return is_taken, ends_s, left

@@ -31,34 +31,34 @@ class RedisCache:
         answers."""
         self._redis = Redis.from_url(url, **OPTIONS)
         self._namespace = namespace
-        self._state = RedisBreaker("cache", on_change=on_state, clock=clock)
+        self._breaker = RedisBreaker("cache", on_change=on_state, clock=clock)
 
     async def get(self, key: str) -> CachedResponse | None:
-        if self._state.is_paused:
+        if self._breaker.is_paused:
             return None
         try:
             stored = await self._redis.get(self._key(key))
-            self._state.answered()
+            self._breaker.answered()
             return (
                 msgspec.msgpack.decode(stored, type=CachedResponse)
                 if isinstance(stored, bytes)
                 else None
             )
         except REDIS_ERRORS as error:
-            self._state.failed(error)
+            self._breaker.failed(error)
         except msgspec.MsgspecError:
             log.warning("a cached response can't be read")
         return None
 
     async def put(self, key: str, response: CachedResponse) -> None:
-        if self._state.is_paused:
+        if self._breaker.is_paused:
             return
         life_ms = max(1, round(response.life_s * 1000))
         try:
             await self._redis.set(self._key(key), msgspec.msgpack.encode(response), px=life_ms)
-            self._state.answered()
+            self._breaker.answered()
         except REDIS_ERRORS as error:
-            self._state.failed(error)
+            self._breaker.failed(error)
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -1,1 +1,1 @@
-"""The write-ahead log (WAL): what makes an acknowledged event survive kill -9. Read `wal` first."""
+"""The write-ahead log (WAL): acknowledged events survive kill -9. Read `wal` first."""

@@ -1,4 +1,4 @@
-"""The small files of a log's directory: how far storage is, and what the log is called."""
+"""The small files in the directory of a WAL: the checkpoint, the stream id and the quarantine."""
 
 import uuid
 import zlib
@@ -10,12 +10,22 @@ CHECKPOINT, STREAM, QUARANTINE = "checkpoint", "stream", "quarantine"
 
 
 class WalState:
+    """Reads and writes the small files of one WAL directory."""
+
     def __init__(self, directory: Path) -> None:
+        """Use `directory`, which must exist."""
         self._directory = directory
 
     def read_checkpoint(self) -> int:
-        """The sequence number before which everything is stored; 0 when it can't be told, and then
-        everything is sent again, which the table counts once."""
+        """Read the checkpoint: every record with a lower sequence number is stored.
+
+        Returns:
+            The sequence number, or 0 when the file is missing or damaged. With 0 all records are
+            inserted again, and the table collapses the copies.
+
+        Raises:
+            OSError: the file exists and can't be read.
+        """
         try:
             number, crc = (self._directory / CHECKPOINT).read_bytes().split()
             return int(number) if zlib.crc32(number) == int(crc) else 0
@@ -23,13 +33,21 @@ class WalState:
             return 0
 
     def write_checkpoint(self, sequence: int) -> None:
-        """On disk when this returns, its directory entry too. Raises OSError."""
+        """Write the checkpoint, and sync the file and its directory entry to disk.
+
+        Raises:
+            OSError: the checkpoint could not be written.
+        """
         number = b"%d" % sequence
         with replacing(self._directory / CHECKPOINT) as file:
             file.write(b"%b %d\n" % (number, zlib.crc32(number)))
 
     def stream_id(self) -> str:
-        """A name for the log that it keeps for its whole life. Raises OSError."""
+        """Return the id of this WAL, which never changes; create it on the first call.
+
+        Raises:
+            OSError: the id could not be read or written.
+        """
         path = self._directory / STREAM
         if not path.exists():
             with replacing(path) as file:
@@ -37,7 +55,16 @@ class WalState:
         return path.read_text()
 
     def set_aside(self, path: Path, offset: int, size: int) -> None:
-        """Keep a copy of a part of a file that can't be read: someone may know better."""
+        """Copy an unreadable part of a file into the quarantine, so that it can be examined.
+
+        Args:
+            path: the damaged file.
+            offset: byte at which the part begins.
+            size: bytes of the part.
+
+        Raises:
+            OSError: the copy could not be made.
+        """
         quarantine = self._directory / QUARANTINE
         quarantine.mkdir(exist_ok=True)
         with path.open("rb") as source:

@@ -1,4 +1,4 @@
-"""A look at the directory of a WAL from outside, as `event-stream doctor` takes it. Reads only."""
+"""Examine the directory of a WAL for `event-stream doctor`, without changing it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from storage.wal.wal import SUFFIX, Location
 
 @dataclass(slots=True)
 class WalReport:
-    """What the directory of a WAL holds.
+    """The state of a WAL directory.
 
     Attributes:
-        unstored: records after the checkpoint, in order.
+        unstored: records that the checkpoint does not cover, in order.
         faults: damaged parts of segments, one line each.
-        quarantined: damaged parts that were set aside earlier.
+        quarantined: count of damaged parts that a service copied into the quarantine.
     """
 
     unstored: list[Location] = field(default_factory=list)
@@ -27,14 +27,18 @@ class WalReport:
 
 
 def examine_wal(directory: Path, schema: pa.Schema) -> WalReport:
-    """Scan every segment in `directory`, which a running service may use at the same time."""
+    """Scan every segment in `directory`. A running service may use it at the same time.
+
+    Raises:
+        OSError: a file can't be read.
+    """
     report = WalReport(quarantined=len(list((directory / QUARANTINE).glob("*"))))
     stored = WalState(directory).read_checkpoint()
     for path in sorted(directory.glob(f"*{SUFFIX}")):
         try:
             reader = SegmentReader(path, schema)
         except (DamagedError, FileNotFoundError):
-            continue  # nothing was written to it yet, or all of it was stored meanwhile
+            continue  # the segment is still empty, or the service has just deleted it
         for part in reader.scan():
             if not isinstance(part, Record):
                 kind = "is cut off" if part.torn else "is damaged"
@@ -48,8 +52,8 @@ def read_records(locations: list[Location], schema: pa.Schema) -> Iterator[pa.Re
     """Read the records at `locations`.
 
     Raises:
-        DamagedError: a record is not what was written.
-        OSError: a segment can't be read, or is gone.
+        DamagedError: a record is damaged.
+        OSError: a segment can't be read, or was deleted.
     """
     reader: SegmentReader | None = None
     for location in locations:

@@ -1,7 +1,8 @@
-"""Which files a log has, how large they are, and which may go.
+"""The segments of a WAL: their sizes, and when each may be deleted.
 
-A segment whose rows are all stored is retained for a while: should the table lose a part, they are
-still there. Retained segments give way first when room is short. Thread-safe.
+A segment is stored when ClickHouse has all its rows. It is then retained for a while, because its
+rows can be inserted again if the table loses a part. Retained segments are deleted early when they
+take too much room. Thread-safe.
 """
 
 import threading
@@ -10,13 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RETAINED_SHARE_MAX = 0.5
-"""Of the log's limit, what retained segments may take."""
+"""Share of `bytes_max` that retained segments may take."""
 
 
 @dataclass(slots=True)
 class Segment:
-    """next_sequence: after the last record in it; stored_s: when its rows were found to be stored,
-    on the monotonic clock."""
+    """One file of a WAL.
+
+    Attributes:
+        path: the file.
+        next_sequence: sequence number after the last record in the file.
+        bytes: size of the file.
+        stored_s: when all its rows were found to be stored, on the monotonic clock. None before.
+    """
 
     path: Path
     next_sequence: int
@@ -25,7 +32,15 @@ class Segment:
 
 
 class Segments:
+    """The list of all segments in a WAL directory, oldest first."""
+
     def __init__(self, *, bytes_max: int, retain_s: float) -> None:
+        """Start with an empty list.
+
+        Args:
+            bytes_max: limit for the segments that are not stored.
+            retain_s: how long a stored segment is retained, in seconds.
+        """
         self._guard = threading.Lock()
         self._segments: list[Segment] = []
         self._bytes_max = bytes_max
@@ -33,40 +48,48 @@ class Segments:
 
     @property
     def last(self) -> Segment:
+        """The newest segment."""
         return self._segments[-1]
 
     def add(self, segment: Segment) -> None:
-        """The newest one, in the place of one with the same path."""
+        """Add the newest segment. It replaces a segment with the same path."""
         with self._guard:
             self._segments = [s for s in self._segments if s.path != segment.path]
             self._segments.append(segment)
 
     def grow(self, segment: Segment, *, size: int, next_sequence: int) -> None:
+        """Set the size and the next sequence number of `segment` after an append."""
         with self._guard:
             segment.bytes, segment.next_sequence = size, next_sequence
 
     def has_room(self, size: int) -> bool:
-        """Whether `size` more bytes stay within the limit; what is retained does not count."""
+        """Return whether `size` more bytes fit. Retained segments do not count."""
         return self.unstored_bytes() + size <= self._bytes_max
 
     def unstored_bytes(self) -> int:
-        """Of segments that hold something that is not stored."""
+        """Return the bytes of all segments that are not stored."""
         with self._guard:
             return sum(s.bytes for s in self._segments if s.stored_s is None)
 
     def size_bytes(self) -> int:
+        """Return the bytes of all segments."""
         with self._guard:
             return sum(segment.bytes for segment in self._segments)
 
     def paths(self) -> list[Path]:
-        """Oldest first."""
+        """Return the paths of all segments, oldest first."""
         with self._guard:
             return [segment.path for segment in self._segments]
 
     def stored_before(self, sequence: int, *, written_to: Segment | None) -> None:
-        """Everything before `sequence` is stored: delete what need not be retained.
+        """Mark segments as stored, and delete those that need not be retained.
 
-        written_to: the one that stays whatever is in it. Raises OSError.
+        Args:
+            sequence: all records before this sequence number are stored.
+            written_to: the segment that is open for appends. It is never marked or deleted.
+
+        Raises:
+            OSError: a file could not be deleted.
         """
         now_s = time.monotonic()
         with self._guard:

@@ -1,10 +1,15 @@
-"""One file of the write-ahead log: records with lengths and checksums, read back whatever happened.
+"""The file format of a WAL segment, and a reader that skips damaged parts.
 
-Layout, little-endian: a file header (magic, length and CRC of the schema, the Arrow schema), then
-records. A record is a header (mark, payload bytes, sequence number, rows, CRC of the payload, CRC
-of the header itself) and a payload: one record batch as an Arrow IPC message or, when its schema is
-not the file's, as a stream that begins with its own. The header's own CRC lets a reader step over a
-damaged payload; the mark lets it find the next record after a damaged header.
+All numbers are little-endian. A segment is a file header, followed by records.
+
+- The file header has a magic number, the length and CRC of the schema, and the Arrow schema.
+- A record is a header and a payload. The header has a mark, the payload bytes, the sequence number,
+  the rows, the CRC of the payload and the CRC of the header itself.
+- The payload is one record batch, as an Arrow IPC message. If its schema differs from the schema in
+  the file header, it is an Arrow IPC stream, which begins with its own schema.
+
+After a damaged payload, the header still says where the next record begins. After a damaged header,
+the reader searches for the next mark.
 """
 
 import mmap
@@ -25,12 +30,20 @@ RECORD_HEADER_BYTES = RECORD_HEADER.size + HEADER_CRC.size
 
 
 class DamagedError(Exception):
-    """What is there is not what was written."""
+    """A segment or a record differs from what was written, or is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Where one record batch lies. offset, bytes: of its payload in the file."""
+    """The place of one record in a segment.
+
+    Attributes:
+        sequence: sequence number of the record.
+        rows: rows of its record batch.
+        offset: byte at which its payload begins.
+        bytes: size of its payload.
+        crc: CRC of its payload.
+    """
 
     sequence: int
     rows: int
@@ -40,13 +53,20 @@ class Record:
 
     @property
     def end(self) -> int:
+        """The byte after the payload."""
         return self.offset + self.bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A part of a segment that is no whole record. torn: it reaches to the end of the file, as an
-    append does that was cut off."""
+    """A part of a segment that is not a complete record.
+
+    Attributes:
+        offset: byte at which the part begins.
+        bytes: size of the part.
+        torn: whether the part reaches to the end of the file. An interrupted append leaves such a
+            part.
+    """
 
     offset: int
     bytes: int
@@ -54,17 +74,24 @@ class Damage:
 
 
 def file_header(schema: pa.Schema) -> bytes:
+    """Return the file header of a segment whose record batches have `schema`."""
     data: bytes = schema.serialize().to_pybytes()
     return FILE_HEADER.pack(MAGIC, len(data), zlib.crc32(data)) + data
 
 
 def record_header(record: Record) -> bytes:
+    """Return the header that precedes the payload of `record`."""
     head = RECORD_HEADER.pack(MARK, record.bytes, record.sequence, record.rows, record.crc)
     return head + HEADER_CRC.pack(zlib.crc32(head))
 
 
 def to_payload(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Buffer:
-    """schema: of the file."""
+    """Serialize a record batch.
+
+    Args:
+        batch: the record batch.
+        schema: the schema in the file header.
+    """
     if batch.schema.equals(schema):
         return batch.serialize()
     sink = pa.BufferOutputStream()
@@ -74,12 +101,18 @@ def to_payload(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Buffer:
 
 
 class SegmentReader:
-    """Reads the part of a segment that was there when this was made."""
+    """Reads a segment. It does not see bytes that are appended after it was created."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        """schema: taken instead when the file header, which has the segment's own, is damaged.
+        """Map the file into memory, and read its header.
 
-        Raises DamagedError when the file is empty, OSError.
+        Args:
+            path: the segment.
+            schema: used when the file header, which has the schema of the segment, is damaged.
+
+        Raises:
+            DamagedError: the file is empty.
+            OSError: the file can't be read.
         """
         self.path = path
         with path.open("rb") as file:
@@ -96,11 +129,11 @@ class SegmentReader:
                 self._schema, self._start = pa.ipc.read_schema(own), FILE_HEADER.size + size
 
     def holds(self, record: Record) -> bool:
-        """Whether the record was there when this was made."""
+        """Return whether this reader sees the whole record."""
         return record.end <= self._size
 
     def scan(self) -> Iterator[Record | Damage]:
-        """Every record and every damaged part, in the order of the file."""
+        """Yield every record and every damaged part, in the order of the file."""
         at, end = self._start, self._size
         while at < end:
             record = self._record_at(at)
@@ -108,13 +141,17 @@ class SegmentReader:
                 yield record
                 at = record.end
                 continue
-            # A header that holds tells where the next record begins; else look for its mark.
+            # An intact header says where the next record begins. Otherwise search for its mark.
             following = min(record.end, end) if record is not None else self._find(at + 1)
             yield Damage(at, following - at, torn=following == end)
             at = following
 
     def read(self, record: Record) -> pa.RecordBatch:
-        """Raises DamagedError when the record is not what it was."""
+        """Read one record.
+
+        Raises:
+            DamagedError: the record is damaged.
+        """
         if not self._whole(record):
             raise DamagedError(f"Record {record.sequence} of {self.path.name} is damaged")
         try:
@@ -143,7 +180,7 @@ class SegmentReader:
         return bool(payload.size == record.bytes and zlib.crc32(payload) == record.crc)
 
     def _find(self, at: int) -> int:
-        """Where the next record with a sound header begins; the end when there is none."""
+        """Return where the next record with an intact header begins, or the end of the file."""
         while (at := self._map.find(MARK, at)) >= 0:
             if self._record_at(at) is not None:
                 return at

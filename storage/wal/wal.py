@@ -1,14 +1,16 @@
-"""The write-ahead log: what was acknowledged, on disk until the table has it.
+"""The write-ahead log (WAL): keeps acknowledged events on disk until ClickHouse has stored them.
 
 Invariants:
-- `append` returns only after fdatasync; what it raised for is cut off again and never acknowledged;
-- a file that failed once is not written to again: the next append begins a new one;
-- sequence numbers grow by one in the life of a directory and name the same rows for ever;
-- a segment is deleted only after the checkpoint that covers it is on disk, and some time later;
-- what can't be read is set aside and counted, and never keeps what follows it from being read.
+- `append` returns only after fdatasync. When it fails, it truncates the file to its previous size,
+  and its record batches must not be acknowledged.
+- After a failed write, the file is never written to again. The next append creates a new segment.
+- Sequence numbers grow by one for each record, also across restarts. A sequence number identifies
+  the same rows forever.
+- A segment is deleted only when a checkpoint that covers it is on disk, and some time later.
+- Damaged parts are copied into the quarantine and counted. The records after them are still read.
 
-`append` belongs to one thread, `checkpoint` and `read` to another. A directory belongs to one
-process at a time: a lock says so.
+One thread calls `append`, another one calls `checkpoint` and `read`. A lock file ensures that only
+one process uses a directory.
 """
 
 import errno
@@ -42,25 +44,31 @@ LOCK = "lock"
 
 
 class WalError(TransientError):
-    """The log could not be written: disk full, or a disk that fails."""
+    """The WAL could not be written: the disk is full or failing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a record batch lies in the log."""
+    """The place of one record batch in the WAL."""
 
     path: Path
     record: Record
 
     @property
     def sequence(self) -> int:
+        """The sequence number of the record."""
         return self.record.sequence
 
 
 @dataclass(slots=True)
 class Recovered:
-    """What a directory held. backlog: not covered by the checkpoint, in order; damaged: parts that
-    were set aside; torn: appends that were cut off, never acknowledged."""
+    """The result of reading a WAL directory at the start.
+
+    Attributes:
+        backlog: records that the checkpoint does not cover, in order.
+        damaged: damaged parts, which were copied into the quarantine.
+        torn: interrupted appends, never acknowledged. They were copied there too, and cut off.
+    """
 
     backlog: list[Location] = field(default_factory=list)
     damaged: int = 0
@@ -68,6 +76,8 @@ class Recovered:
 
 
 class Wal:
+    """A write-ahead log in one directory."""
+
     def __init__(
         self,
         directory: Path,
@@ -77,10 +87,18 @@ class Wal:
         bytes_max: int,
         retain_s: float,
     ) -> None:
-        """Lock the directory. segment_bytes: at which a new file begins; bytes_max: of what is not
-        stored; retain_s: how long what is stored is kept all the same.
+        """Create the directory if necessary, and lock it.
 
-        Raises BlockingIOError when another process has it, OSError.
+        Args:
+            directory: place of the segments.
+            schema: schema of the record batches.
+            segment_bytes: size at which a segment is closed and a new one is created.
+            bytes_max: limit for the segments that are not stored.
+            retain_s: how long stored segments are retained, in seconds.
+
+        Raises:
+            BlockingIOError: another process has locked the directory.
+            OSError: the directory can't be used.
         """
         self.directory = directory
         self._schema = schema
@@ -100,14 +118,18 @@ class Wal:
         self.stream_id = self._state.stream_id()
 
     def recover(self) -> Recovered:
-        """Read what is there; to be called once, before the first append."""
+        """Read the segments of an earlier process. Call it once, before the first append.
+
+        Raises:
+            OSError: the directory can't be read or changed.
+        """
         recovered = Recovered()
         stored = self._state.read_checkpoint()
         self._next_sequence = self._checkpoint = stored
         paths = sorted(self.directory.glob(f"*{SUFFIX}"))
         for path, following in zip_longest(paths, paths[1:]):
             if following is not None and int(following.stem) <= stored:
-                # Retained: read only when there is need.
+                # All its records are stored: it is not read unless the table loses a part.
                 self._segments.add(Segment(path, int(following.stem), path.stat().st_size))
                 continue
             sequence = int(path.stem)
@@ -121,7 +143,11 @@ class Wal:
         return recovered
 
     def append(self, batches: Sequence[pa.RecordBatch]) -> list[Location]:
-        """Write the batches and sync them to disk, all or none of them. Raises WalError."""
+        """Write all record batches or none, sync them to disk, and return their locations.
+
+        Raises:
+            WalError: none of them was written.
+        """
         parts: list[bytes | pa.Buffer] = []
         records: list[Record] = []
         segment = self._segments.last if self._file is not None else None
@@ -143,47 +169,61 @@ class Wal:
         return [Location(segment.path, record) for record in records]
 
     def read(self, location: Location) -> pa.RecordBatch:
-        """Raises DamagedError when it is not what was written, OSError."""
+        """Read one record batch.
+
+        Raises:
+            DamagedError: the record is damaged.
+            OSError: the segment can't be read.
+        """
         reader = self._reader
         if reader is None or reader.path != location.path or not reader.holds(location.record):
             reader = self._reader = SegmentReader(location.path, self._schema)
         return reader.read(location.record)
 
     def retained(self) -> Iterator[Location]:
-        """What is stored and still here, in order. What can't be read is left out."""
+        """Yield the records that are stored and still retained, in order, without damaged ones.
+
+        Raises:
+            OSError: a segment can't be read.
+        """
         for path in self._segments.paths():
             try:
                 reader = SegmentReader(path, self._schema)
             except (DamagedError, FileNotFoundError):
-                continue  # its time to be retained has ended meanwhile
+                continue  # the segment is empty, or has just been deleted
             for part in reader.scan():
                 if isinstance(part, Record) and part.sequence < self._checkpoint:
                     yield Location(path, part)
 
     def checkpoint(self, sequence: int) -> None:
-        """Everything before `sequence` is stored: forget it, in time. Raises WalError."""
+        """Record that all rows before `sequence` are stored, and delete segments that may go.
+
+        Raises:
+            WalError: the checkpoint could not be written, or a segment could not be deleted.
+        """
         if sequence <= self._checkpoint:
-            return  # something retained was stored once more
+            return  # retained rows were inserted again
         try:
             self._state.write_checkpoint(sequence)
             self._checkpoint = sequence
             self._delete_before(sequence)
         except OSError as error:
-            raise WalError(f"The log's checkpoint can't be written: {error}") from error
+            raise WalError(f"The checkpoint of the WAL can't be written: {error}") from error
 
     def has_room(self, size: int) -> bool:
-        """Whether `size` more bytes stay within the limit; retained bytes do not count."""
+        """Return whether `size` more bytes fit. Retained segments do not count."""
         return self._segments.has_room(size)
 
     def unstored_bytes(self) -> int:
-        """Bytes of the segments with events that are not stored yet."""
+        """Return the bytes of all segments that are not stored."""
         return self._segments.unstored_bytes()
 
     def size_bytes(self) -> int:
-        """Bytes of all segments."""
+        """Return the bytes of all segments."""
         return self._segments.size_bytes()
 
     def close(self) -> None:
+        """Close the files and unlock the directory."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -193,22 +233,22 @@ class Wal:
         assert self._file is not None
         try:
             for part in parts:
-                # A full disk may take a part of it and say nothing.
+                # On a full disk a write may be short without an error.
                 if self._file.write(part) != len(part):
-                    raise OSError(errno.ENOSPC, "The disk took only a part of it")
+                    raise OSError(errno.ENOSPC, "The disk took only a part of the data")
             self._sync(self._file)
         except OSError as error:
             self._abandon(start)
-            raise WalError(f"The log can't be written: {error}") from error
+            raise WalError(f"The WAL can't be written: {error}") from error
 
     def _abandon(self, good_bytes: int) -> None:
-        """After an error nothing is known of the file's end but that it is not to be trusted."""
+        """Truncate the file to its good bytes, and close it: after an error its end is unknown."""
         assert self._file is not None
         try:
             os.ftruncate(self._file.fileno(), good_bytes)
             os.fsync(self._file.fileno())
         except OSError:
-            pass  # what is left there was not acknowledged, and a reader checks it
+            pass  # the rest of the file was not acknowledged, and readers check the CRC
         self._file.close()
         self._file = None
 
@@ -219,17 +259,17 @@ class Wal:
         path = self.directory / f"{self._next_sequence:020d}{SUFFIX}"
         header = file_header(self._schema)
         try:
-            # A file of this name holds no record that was acknowledged: its first never was.
+            # The file may exist after a failed append. None of its records was acknowledged.
             file = self._open(path)
             self._file = file
             if file.write(header) != len(header):
-                raise OSError(errno.ENOSPC, "The disk took only a part of it")
+                raise OSError(errno.ENOSPC, "The disk took only a part of the data")
             self._sync(file)
             sync_directory(self.directory)
         except OSError as error:
             if self._file is not None:
                 self._abandon(0)
-            raise WalError(f"The log can't be written: {error}") from error
+            raise WalError(f"The WAL can't be written: {error}") from error
         segment = Segment(path, self._next_sequence, len(header))
         self._segments.add(segment)
         return segment, len(header)
@@ -244,7 +284,7 @@ class Wal:
         try:
             reader = SegmentReader(path, self._schema)
         except DamagedError:
-            return  # empty: a crash came before its header, and so before any acknowledgement
+            return  # the file is empty: the process crashed before it acknowledged any record
         for part in reader.scan():
             if isinstance(part, Record):
                 yield part

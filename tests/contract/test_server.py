@@ -136,7 +136,7 @@ def test_names_and_passwords_may_have_any_character(clickhouse: ClickHouse) -> N
     [
         ("app", "wrong", 516, "correct user and password"),
         ("nobody", "wrong", 516, "correct user and password"),
-        ("elsewhere", PASSWORD, 516, "let it in from this address"),
+        ("elsewhere", PASSWORD, 516, "let the user connect from this address"),
     ],
 )
 def test_a_wrong_login_waits_for_an_operator(
