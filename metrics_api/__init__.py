@@ -1,1 +1,1 @@
-"""Questions in, metrics out: the query side, and the Prometheus scrape."""
+"""The query API: endpoints that count and list events, and their Prometheus instruments."""

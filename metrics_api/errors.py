@@ -1,12 +1,10 @@
-"""What can be wrong with a query, and the status of each."""
+"""The errors of a query, and the HTTP status of each."""
 
 from collections.abc import Mapping
 
-from storage.errors import StorageError
-
 
 class QueryError(Exception):
-    """A query that is not answered; its text is for the client."""
+    """A query that failed. Its text is sent to the client."""
 
 
 class ParameterError(QueryError):
@@ -14,35 +12,39 @@ class ParameterError(QueryError):
 
 
 class QueryTooLargeError(QueryError):
-    """The answer would have more rows than are given out."""
+    """The result has more rows than a query may return."""
 
 
 class QueryBusyError(QueryError):
-    """As many queries as may wait are waiting."""
+    """The query queue is full; the query was not sent to storage."""
 
     retry_after_s = 1
 
 
 class QueryTimeoutError(QueryError):
-    """The answer, or the flush before it, took longer than allowed."""
+    """The query, or the flush before it, took longer than allowed."""
 
     retry_after_s = 1
 
 
 class QueryUnavailableError(QueryError):
-    """Storage can't answer now."""
+    """Storage can't answer now. The same query may work later."""
 
     retry_after_s = 1
 
-    def __init__(self, cause: StorageError) -> None:
+    def __init__(self) -> None:
+        """Take no text, because the client must not see the error of storage."""
         super().__init__("Storage can't answer now: retry later")
-        self.cause = cause
 
 
 class QueryRefusedError(QueryError):
-    """Storage refuses the query until an operator acts; asking again does not help."""
+    """Storage refuses the query until an operator acts.
+
+    It has no `retry_after_s`, because a retry does not help.
+    """
 
     def __init__(self) -> None:
+        """Take no text, because only the log says what the operator must do."""
         super().__init__(
             "Storage refuses this query: its operator must act, the service's log says how"
         )
@@ -56,3 +58,4 @@ STATUSES: Mapping[type[Exception], int] = {
     QueryUnavailableError: 503,
     QueryRefusedError: 503,
 }
+"""Error class to HTTP status."""

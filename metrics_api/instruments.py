@@ -1,4 +1,4 @@
-"""What Prometheus learns of the query side."""
+"""Prometheus instruments of the query API."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,41 +7,61 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 CacheResult = Literal["hit", "miss", "shared", "bypass"]
+"""How a query was answered.
+
+hit: from the cache; miss: computed; shared: by a computation that was already running; bypass:
+computed without a look in the cache.
+"""
 
 
 class QueryInstruments:
+    """Counters, a histogram and a gauge of queries and their cache."""
+
     def __init__(self, registry: CollectorRegistry) -> None:
+        """Register the instruments in `registry`."""
         self._cache = Counter(
             "event_stream_query_cache",
-            "Questions by how they were answered: the hit ratio is hit and shared of all",
+            "Queries by how they were answered; the hit ratio is (hit + shared) / all",
             ["result"],
             registry=registry,
         )
         self._abandoned = Counter(
             "event_stream_queries_abandoned",
-            "Questions given up because everyone who asked went away",
+            "Queries cancelled because every client that waited for them disconnected",
             registry=registry,
         )
         self._seconds = Histogram(
             "event_stream_query_seconds",
-            "Time that storage took for a question",
+            "Time that storage took for a query",
             ["question"],
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
             registry=registry,
         )
-        self._redis = Gauge("event_stream_cache_up", "Whether the cache answers", registry=registry)
+        self._redis = Gauge(
+            "event_stream_cache_up",
+            "Whether the cache in Redis answers; 1 without Redis",
+            registry=registry,
+        )
         self._redis.set(1)
 
     def cache(self, result: CacheResult) -> None:
+        """Count a query by how it was answered."""
         self._cache.labels(result).inc()
 
     def abandoned(self) -> None:
+        """Count a query that was cancelled because no client waited for it."""
         self._abandoned.inc()
 
     def cache_is_up(self, is_up: bool) -> None:
+        """Record whether Redis answers."""
         self._redis.set(is_up)
 
     @contextmanager
-    def timed(self, question: str) -> Iterator[None]:
-        with self._seconds.labels(question).time():
+    def timed(self, endpoint: str) -> Iterator[None]:
+        """Measure the time of a query.
+
+        Args:
+            endpoint: name of the endpoint; the series carry it as the label `question`.
+        """
+        with self._seconds.labels(endpoint).time():
             yield

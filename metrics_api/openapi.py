@@ -1,4 +1,4 @@
-"""The OpenAPI part of the query side."""
+"""The query endpoints in the OpenAPI document."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,101 +20,132 @@ _FLAG = {"type": "string", "enum": ["true", "false"]}
 
 
 def metrics_paths() -> dict[str, Any]:
-    """Path to path item, without the errors that all operations have in common."""
+    """Return path to path item, without the error responses that all operations share."""
     return {
-        "/events/metrics": _question(
-            "getMetrics",
-            "Count events, unique users and more",
-            "Exact: an event that was sent twice counts once. A unique user is a `user_id`, or a"
-            " `user_pseudo_id` where that is empty; events with neither count as events alone.",
-            [
-                _parameter("event_name", _TEXTS, "Any of them", required=True),
-                _parameter("group_by", _TEXTS, f"Up to five of {', '.join(KNOWN)}"),
-                _parameter("interval", _one_of(UNITS), "A series of every group, over time"),
-                *_measuring("key"),
-                _parameter("other", _FLAG, "Whether what `limit` leaves out is a group: `true`"),
-                _parameter("fill", _FLAG, "Whether there are points without events"),
-                _parameter("compare", _one_of(COMPARISONS), "The same of an earlier range"),
-                *_filters(),
-            ],
-            _METRICS,
-        ),
-        "/events/top": _question(
-            "getTop",
-            "The values of a dimension with the most events",
-            "Of all events, or of those named.",
-            [
-                _parameter("dimension", _TEXT, f"`event_name`, or one of {', '.join(KNOWN)}"),
-                _parameter("event_name", _TEXTS, "Any of them"),
-                *_measuring("-total_count"),
-            ],
-            _listing("top", {"key": {"type": "string"}, **_NUMBERS}),
-        ),
-        "/events/funnel": _question(
-            "getFunnel",
-            "How many users go through steps, in order and in time",
-            "A step is the name of an event, with filters of its own after a `?`:"
-            " `purchase?param.value>=50`, percent-encoded.",
-            [
-                _parameter("step", {**_TEXTS, "minItems": 2, "maxItems": 16}, required=True),
-                _parameter("window", _TEXT, "From the first step to the last: `1d`"),
-                _parameter("group_by", _TEXT, "A dimension, as it was at the first step"),
-                _limit(LIMIT_MAX),
-            ],
-            _listing("steps", {"step": {"type": "string"}, "users": _COUNT}),
-        ),
-        "/events/retention": _question(
-            "getRetention",
-            "How many users come back in later days, weeks or months",
-            "A user belongs to the period of their first event in the range.",
-            [
-                _parameter("first_event", _TEXT, "That begins; left out: any"),
-                _parameter("return_event", _TEXT, "That is coming back; left out: any"),
-                _parameter("period", _one_of(PERIODS)),
-                _parameter("periods", {"type": "integer", "minimum": 1, "maximum": PERIODS_MAX}),
-            ],
-            _listing("cohorts", {"cohort": {"type": "string"}, "users": _COUNT}),
-        ),
-        "/events/names": _question(
-            "getNames",
-            "Which events there are",
-            "With their count, and when each was seen first and last.",
-            [_parameter("event_name", _TEXTS, "Any of them"), _limit(LIMIT_MAX)],
-            _listing("names", {"event_name": {"type": "string"}, "total_count": _COUNT}),
-        ),
-        "/events/properties": _question(
-            "getProperties",
-            "Which params events carry, and of which types",
-            "`type_drift` marks keys whose values are of several types.",
-            [
-                _parameter("event_name", _TEXTS, "Any of them"),
-                _parameter("scope", _one_of(tuple(SCOPES))),
-                _limit(LIMIT_MAX),
-            ],
-            _listing("properties", {"key": {"type": "string"}, "total_count": _COUNT}),
-        ),
+        "/events/metrics": {"get": _metrics_operation()},
+        "/events/top": {"get": _top_operation()},
+        "/events/funnel": {"get": _funnel_operation()},
+        "/events/retention": {"get": _retention_operation()},
+        "/events/names": {"get": _names_operation()},
+        "/events/properties": {"get": _properties_operation()},
     }
 
 
 def recent_operation() -> dict[str, Any]:
-    """GET of /events, whose POST belongs to ingestion."""
-    operation: dict[str, Any] = _question(
+    """Return GET of /events. It is apart because POST of the same path belongs to ingestion."""
+    return _operation(
         "getEvents",
-        "The events themselves, newest first",
-        "Page by page: `next_cursor` of a page is the `cursor` of the next.",
+        "List events, newest first",
+        "Pages follow each other: `next_cursor` of a page is the `cursor` of the next.",
         [
-            _parameter("id", _TEXTS, "Any of them"),
-            _parameter("event_name", _TEXTS, "Any of them"),
+            _parameter("id", _TEXTS, "Only events with one of these ids"),
+            _parameter("event_name", _TEXTS, "Only events with one of these names"),
             _parameter("cursor", _TEXT),
             _limit(PAGE_MAX),
         ],
         _listing("events", {"id": {"type": "string"}, "name": {"type": "string"}}),
-    )["get"]
-    return operation
+    )
 
 
-def _question(
-    operation: str,
+def _metrics_operation() -> dict[str, Any]:
+    return _operation(
+        "getMetrics",
+        "Count events, unique users and more",
+        "Counts are exact: an event that was sent twice counts once. A unique user is a `user_id`,"
+        " or a `user_pseudo_id` where that is empty. Events with neither count as events, but not"
+        " as users.",
+        [
+            _parameter("event_name", _TEXTS, "Names of the events to count", required=True),
+            _parameter("group_by", _TEXTS, f"Up to five of {', '.join(KNOWN)}"),
+            _parameter("interval", _one_of(UNITS), "Adds a series over time to every group"),
+            *_measure_parameters("key"),
+            _parameter(
+                "other", _FLAG, "Whether groups beyond `limit` are merged into one; default `true`"
+            ),
+            _parameter("fill", _FLAG, "Whether times without events are included"),
+            _parameter("compare", _one_of(COMPARISONS), "Adds the numbers of an earlier range"),
+            *_filters(),
+        ],
+        _metrics_schema(),
+    )
+
+
+def _top_operation() -> dict[str, Any]:
+    return _operation(
+        "getTop",
+        "List the values of a dimension with the most events",
+        "Counts all events if no `event_name` is given.",
+        [
+            _parameter("dimension", _TEXT, f"`event_name`, or one of {', '.join(KNOWN)}"),
+            _parameter("event_name", _TEXTS, "Names of the events to count"),
+            *_measure_parameters("-total_count"),
+        ],
+        _listing("top", {"key": {"type": "string"}, **_NUMBERS}),
+    )
+
+
+def _funnel_operation() -> dict[str, Any]:
+    return _operation(
+        "getFunnel",
+        "Count the users that take steps in order, within a time window",
+        "A step is the name of an event. Filters of the step may follow after a `?`,"
+        " percent-encoded: `purchase?param.value>=50`.",
+        [
+            _parameter("step", {**_TEXTS, "minItems": 2, "maxItems": 16}, required=True),
+            _parameter(
+                "window", _TEXT, "Longest time from the first step to the last; default `1d`"
+            ),
+            _parameter("group_by", _TEXT, "A dimension, read from the event of the first step"),
+            _limit(LIMIT_MAX),
+        ],
+        _listing("steps", {"step": {"type": "string"}, "users": _COUNT}),
+    )
+
+
+def _retention_operation() -> dict[str, Any]:
+    return _operation(
+        "getRetention",
+        "Count the users that come back in later days, weeks or months",
+        "A user belongs to the period of their first event in the range.",
+        [
+            _parameter("first_event", _TEXT, "Event that puts a user in a period; default: any"),
+            _parameter("return_event", _TEXT, "Event that counts as coming back; default: any"),
+            _parameter("period", _one_of(PERIODS)),
+            _parameter("periods", {"type": "integer", "minimum": 1, "maximum": PERIODS_MAX}),
+        ],
+        _listing("cohorts", {"cohort": {"type": "string"}, "users": _COUNT}),
+    )
+
+
+def _names_operation() -> dict[str, Any]:
+    return _operation(
+        "getNames",
+        "List the names of events",
+        "Each name has its event count, and the times at which it was seen first and last.",
+        [
+            _parameter("event_name", _TEXTS, "Only these names"),
+            _limit(LIMIT_MAX),
+        ],
+        _listing("names", {"event_name": {"type": "string"}, "total_count": _COUNT}),
+    )
+
+
+def _properties_operation() -> dict[str, Any]:
+    return _operation(
+        "getProperties",
+        "List the keys of params, and the types of their values",
+        "`type_drift` marks keys whose values are of several types.",
+        [
+            _parameter("event_name", _TEXTS, "Only params of events with one of these names"),
+            _parameter("scope", _one_of(tuple(SCOPES))),
+            _limit(LIMIT_MAX),
+        ],
+        _listing("properties", {"key": {"type": "string"}, "total_count": _COUNT}),
+    )
+
+
+def _operation(
+    operation_id: str,
     summary: str,
     description: str,
     parameters: list[dict[str, Any]],
@@ -125,15 +156,14 @@ def _question(
         CSV: {"schema": {"type": "string"}},
         ARROW: {"schema": {"type": "string", "format": "binary"}},
     }
-    get = {
-        "operationId": operation,
+    return {
+        "operationId": operation_id,
         "summary": summary,
         "description": f"{description} Filters: any dimension, as for /events/metrics.",
         "tags": ["metrics"],
         "parameters": [*parameters, *_COMMON],
-        "responses": {"200": {"description": "The answer", "content": content}},
+        "responses": {"200": {"description": "The query result", "content": content}},
     }
-    return {"get": get}
 
 
 def _parameter(
@@ -147,22 +177,23 @@ def _one_of(choices: Sequence[str]) -> dict[str, Any]:
     return {"type": "string", "enum": list(choices)}
 
 
-def _limit(most: int) -> dict[str, Any]:
-    return _parameter("limit", {"type": "integer", "minimum": 1, "maximum": most})
+def _limit(limit_max: int) -> dict[str, Any]:
+    return _parameter("limit", {"type": "integer", "minimum": 1, "maximum": limit_max})
 
 
-def _measuring(order: str) -> list[dict[str, Any]]:
+def _measure_parameters(default_order: str) -> list[dict[str, Any]]:
     measure = {"type": "string", "examples": ["revenue", "sum:param.value", "p95:param.load_ms"]}
+    order = f"`key` or a measure, with `-` for the largest first; default `{default_order}`"
     return [
         _parameter("measure", {"type": "array", "items": measure}, "Computed next to the counts"),
-        _parameter("order", _TEXT, f"`key` or a measure, `-` for largest first: `{order}`"),
+        _parameter("order", _TEXT, order),
         _limit(LIMIT_MAX),
-        _parameter("approximate", _FLAG, "Whether about 1 % off will do, which is faster"),
+        _parameter("approximate", _FLAG, "Faster, but about 1 % off"),
     ]
 
 
 def _filters() -> list[dict[str, Any]]:
-    """Equality alone: OpenAPI has no word for the other operators."""
+    """Return the filters by equality. OpenAPI can't describe the other operators."""
     return [
         _parameter(name, {"type": "array", "items": {"type": "string"}})
         for name in FILTERABLE
@@ -171,14 +202,18 @@ def _filters() -> list[dict[str, Any]]:
 
 
 _COMMON = [
-    _parameter("from", _INSTANT, "Inclusive, or a day of `tz`; left out: from the earliest event"),
-    _parameter("to", _INSTANT, "Inclusive, or a day of `tz`; left out: until now"),
-    _parameter("last", {"type": "string", "examples": ["7d"]}, "Instead of from and to"),
-    _parameter("tz", {"type": "string", "examples": ["Europe/Berlin"]}, "Of days and hours: UTC"),
+    _parameter("from", _INSTANT, "Inclusive, or a day of `tz`; default: the earliest event"),
+    _parameter("to", _INSTANT, "Inclusive, or a day of `tz`; default: now"),
+    _parameter("last", {"type": "string", "examples": ["7d"]}, "Instead of `from` and `to`"),
+    _parameter(
+        "tz",
+        {"type": "string", "examples": ["Europe/Berlin"]},
+        "Time zone of days and hours; default: UTC",
+    ),
     _parameter(
         "consistency",
         _one_of(CONSISTENCIES),
-        "`flushed` makes everything acknowledged before queryable first",
+        "`flushed` first makes all acknowledged events queryable",
     ),
 ]
 _NUMBERS = {
@@ -187,16 +222,22 @@ _NUMBERS = {
     "measures": {"type": "object", "additionalProperties": {"type": ["number", "null"]}},
 }
 _TRUNCATED = {"type": "boolean", "description": "Whether there are more than `limit`"}
-_WATERMARK = {**_INSTANT, "description": "Every event received before it is in the answer"}
+_WATERMARK = {**_INSTANT, "description": "Every event received before it is in the result"}
 
 
 def _listing(name: str, properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a document that has a list of objects.
+
+    Args:
+        name: key of the list.
+        properties: of each object; the first one is always there.
+    """
     items = {"type": "object", "required": list(properties)[:1], "properties": properties}
     return {
         "type": "object",
         "required": ["from", "to", name, "watermark"],
         "properties": {
-            "from": {**_INSTANT, "description": f"{EARLIEST_TEXT} when none was asked for"},
+            "from": {**_INSTANT, "description": f"{EARLIEST_TEXT} if the request has no `from`"},
             "to": _INSTANT,
             name: {"type": "array", "items": items},
             **({"truncated": _TRUNCATED} if name not in ("events", "cohorts") else {}),
@@ -205,14 +246,18 @@ def _listing(name: str, properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_POINTS = {
-    "type": "array",
-    "items": {"type": "object", "properties": {"time": {"type": "string"}, **_NUMBERS}},
-}
-_GROUP_KEY = {"type": "string", "examples": ["web", "2024-01-15", "2024-01-15 10:00:00"]}
-_METRICS = _listing(
-    "grouped_metrics",
-    {"group_key": _GROUP_KEY, **_NUMBERS, "group": {"type": ["object", "null"]}, "series": _POINTS},
-)
-_METRICS["required"] = ["event_name", "from", "to", "total_count", "unique_user_count", "watermark"]
-_METRICS["properties"] |= {"event_name": {"type": "string"}, **_NUMBERS, "series": _POINTS}
+def _metrics_schema() -> dict[str, Any]:
+    point = {"type": "object", "properties": {"time": {"type": "string"}, **_NUMBERS}}
+    series = {"type": "array", "items": point}
+    group = {
+        "group_key": {"type": "string", "examples": ["web", "2024-01-15", "2024-01-15 10:00:00"]},
+        **_NUMBERS,
+        "group": {"type": ["object", "null"]},
+        "series": series,
+    }
+    schema = _listing("grouped_metrics", group)
+    schema["required"] = [
+        "event_name", "from", "to", "total_count", "unique_user_count", "watermark"
+    ]  # fmt: skip
+    schema["properties"] |= {"event_name": {"type": "string"}, **_NUMBERS, "series": series}
+    return schema

@@ -1,4 +1,4 @@
-"""All questions, by the path that they are asked at."""
+"""All endpoints by their path."""
 
 from collections.abc import Mapping
 
@@ -20,15 +20,25 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     "names": plan_names,
     "properties": plan_properties,
 }
+"""Last part of the path to endpoint, for all but `/events` itself."""
 
 
 def query_resources(
     context: QueryContext, *, schema: pa.Schema, restore: Restore
 ) -> dict[str, QueryResource]:
-    """schema, restore: of the events table, for the events themselves."""
+    """Make the resource of each path.
+
+    Args:
+        context: shared by all resources.
+        schema: of the events table.
+        restore: makes an event of a row of that table.
+
+    Returns:
+        Path to resource.
+    """
     resources = {
         f"/events/{name}": QueryResource(name, endpoint, context)
         for name, endpoint in ENDPOINTS.items()
     }
-    recent = QueryResource("events", events_endpoint(schema, restore), context)
-    return {"/events": recent, **resources}
+    events = QueryResource("events", events_endpoint(schema, restore), context)
+    return {"/events": events, **resources}

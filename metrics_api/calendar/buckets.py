@@ -1,6 +1,6 @@
-"""Buckets of time by their names: the minutes, hours, days, weeks and months of a zone.
+"""Names of the minutes, hours, days, weeks and months of a zone.
 
-`dimensions.bucket` gives an event's bucket the same name.
+`dimensions.bucket` makes the same names in SQL.
 """
 
 from collections.abc import Iterator
@@ -11,18 +11,28 @@ from metrics_api.calendar.zones import UTC_NAME, zone_of
 from metrics_api.errors import ParameterError
 
 BUCKETS_MAX = 10_000
-"""Buckets that `fill=true` makes, of one series."""
+"""Maximum number of buckets that `fill=true` makes in one series."""
 
 _SHOWN = {"minute": "%Y-%m-%d %H:%M:00", "hour": "%Y-%m-%d %H:00:00", "day": "%Y-%m-%d"}
 _SHOWN |= {"week": "%Y-%m-%d", "month": "%Y-%m"}
 
 
 def buckets(unit: Unit, start_us: int, end_us: int, zone_name: str) -> Iterator[str]:
-    """The names of the buckets from the one with `start_us` to the one with `end_us`, in order,
-    as `dimensions.bucket` names them. Raises ParameterError when there are too many."""
+    """Yield the names of all buckets of a range in order.
+
+    Args:
+        unit: length of a bucket.
+        start_us: an instant in the first bucket, in µs since 1970.
+        end_us: an instant in the last bucket, in µs since 1970.
+        zone_name: zone in which buckets begin.
+
+    Raises:
+        ParameterError: There are more than `BUCKETS_MAX` buckets.
+    """
     zone = zone_of(zone_name)
     shown = _SHOWN[unit] + ("%z" if zone_name != UTC_NAME and unit in ("minute", "hour") else "")
-    # Steps that no bucket is shorter than: clocks are set by whole quarters of an hour.
+    # No bucket is shorter than a step: offsets are whole quarters of an hour, and a clock that is
+    # set can cut an hour short.
     step_us = {"minute": 60_000_000, "hour": 900_000_000}.get(unit, 12 * 3_600_000_000)
     if (end_us - start_us) // step_us > BUCKETS_MAX * 4:
         raise _too_many()
@@ -44,7 +54,12 @@ def buckets(unit: Unit, start_us: int, end_us: int, zone_name: str) -> Iterator[
 
 
 def bucket_us(name: str, zone_name: str) -> int:
-    """When the bucket `name` begins, in µs since 1970."""
+    """Return the first instant of a bucket, in µs since 1970.
+
+    Args:
+        name: as `buckets` makes it.
+        zone_name: zone of the name, unless the name carries an offset.
+    """
     moment = datetime.fromisoformat(f"{name}-01" if len(name) == len("2024-01") else name)
     return us_of(moment if moment.tzinfo else moment.replace(tzinfo=zone_of(zone_name)))
 

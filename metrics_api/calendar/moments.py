@@ -1,4 +1,4 @@
-"""Instants in µs since 1970, and the days, weeks and months that they are in."""
+"""Conversions between instants in µs since 1970 and local times, days, weeks and months."""
 
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -6,34 +6,55 @@ from typing import Literal, get_args
 
 Unit = Literal["minute", "hour", "day", "week", "month"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
-"""The shortest first."""
+"""Ordered from the shortest to the longest."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def moment_of(us: int, zone: tzinfo = UTC) -> datetime:
-    """Raises OverflowError or ValueError outside the years 1 to 9999."""
+    """Return an instant as a datetime.
+
+    Args:
+        us: µs since 1970.
+        zone: zone of the result.
+
+    Raises:
+        OverflowError: The instant lies outside the years 1 to 9999.
+        ValueError: The same.
+    """
     return (_EPOCH + timedelta(microseconds=us)).astimezone(zone)
 
 
 def us_of(moment: datetime) -> int:
+    """Return an aware datetime in µs since 1970."""
     return (moment.astimezone(UTC) - _EPOCH) // _MICROSECOND
 
 
 def first_us(day: date, zone: tzinfo = UTC) -> int:
-    """The first instant of a day: 01:00 where a clock is set forward at midnight."""
+    """Return the first instant of a day, in µs since 1970.
+
+    Where a clock is set forward at midnight, that is 01:00.
+    """
     return us_of(datetime(day.year, day.month, day.day, tzinfo=zone))
 
 
 def months_before(day: date, months: int) -> date:
-    """The last day of that month where it has no such day. Raises ValueError before the year 1."""
+    """Return the same day some months earlier, or that month's last day if it is shorter.
+
+    Args:
+        day: the day to count from.
+        months: number of months to go back; negative to go forward.
+
+    Raises:
+        ValueError: The result lies before the year 1.
+    """
     years, month = divmod(day.year * 12 + day.month - 1 - months, 12)
     return date(years, month + 1, min(day.day, monthrange(years, month + 1)[1]))
 
 
 def next_bucket_us(unit: Unit, us: int, zone: tzinfo) -> int:
-    """When the minute, hour, day, week or month after the one of `us` begins."""
+    """Return the first instant of the minute, hour, day, week or month after the one of `us`."""
     moment = moment_of(us, zone)
     day = moment.date()
     match unit:

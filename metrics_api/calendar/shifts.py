@@ -1,4 +1,7 @@
-"""Ranges moved back in time, to be compared: by the calendar where they are of the calendar."""
+"""Ranges moved back in time, for comparisons.
+
+A range of whole days or months moves by days or months. Any other range moves by its length in µs.
+"""
 
 from dataclasses import dataclass
 from datetime import date, timedelta, tzinfo
@@ -11,15 +14,28 @@ _YEAR = 12
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far back: months and days of the calendar, or µs by the clock."""
+    """A distance in time: either months and days of the calendar, or µs.
+
+    Attributes:
+        months: calendar months.
+        days: calendar days, added to the months.
+        us: µs; if not 0, months and days are ignored.
+    """
 
     months: int = 0
     days: int = 0
     us: int = 0
 
     def back(self, us: int, zone: tzinfo) -> int:
-        """The same time of day that much earlier, whatever the clock did; of the first instant of a
-        day, the first of the other. Raises ValueError or OverflowError before the year 1."""
+        """Return the instant that lies one step before `us`.
+
+        A calendar step keeps the local time of day, even if the clock was set in between. The first
+        instant of a day becomes the first instant of the earlier day.
+
+        Raises:
+            ValueError: The result lies before the year 1.
+            OverflowError: The same.
+        """
         if self.us:
             return us - self.us
         moment = moment_of(us, zone)
@@ -30,12 +46,22 @@ class Step:
 
 
 Bounds = tuple[int, int]
-"""Both inclusive, in µs since 1970."""
+"""First and last instant, both inclusive, in µs since 1970."""
 
 
 def previous(start_us: int, end_us: int, zone: tzinfo, step: Step | None) -> Bounds:
-    """The range before. Whole months, or whole days, go before as many months or days; what ends
-    with the present goes back by `step`; any other range by its length."""
+    """Return the range to compare with when a client asks for the previous one.
+
+    A range of whole months goes back by as many months, and one of whole days by as many days. Any
+    other range goes back by its length.
+
+    Args:
+        start_us: first instant, in µs since 1970.
+        end_us: last instant, in µs since 1970.
+        zone: zone of days and months.
+        step: length of a range that ends now, as `last` gave it; the range goes back by it. None
+            for a range that was given by its bounds.
+    """
     if step is not None:
         return step.back(start_us, zone), min(step.back(end_us, zone), start_us - 1)
     days = _whole_days(start_us, end_us, zone)
@@ -49,7 +75,10 @@ def previous(start_us: int, end_us: int, zone: tzinfo, step: Step | None) -> Bou
 
 
 def year_before(start_us: int, end_us: int, zone: tzinfo) -> Bounds:
-    """The same a year earlier; the 28th for the 29th of February, and a whole one for a whole."""
+    """Return the same range a year earlier.
+
+    The 29th of February becomes the 28th. A whole February becomes a whole February.
+    """
     days = _whole_days(start_us, end_us, zone)
     if days is None:
         year = Step(months=_YEAR)
@@ -63,7 +92,10 @@ def year_before(start_us: int, end_us: int, zone: tzinfo) -> Bounds:
 
 
 def _whole_days(start_us: int, end_us: int, zone: tzinfo) -> tuple[date, date] | None:
-    """(the first day, the day after the last). The last second of a day is its end."""
+    """Return (the first day, the day after the last), or None if the range has no whole days.
+
+    A day counts as whole if the range ends anywhere in its last second.
+    """
     first, last = moment_of(start_us, zone).date(), moment_of(end_us, zone).date()
     after = last + timedelta(days=1)
     is_whole = start_us == first_us(first, zone) and end_us >= first_us(after, zone) - _SECOND_US

@@ -1,8 +1,8 @@
-"""Time zones, all from one database: the package tzdata that is pinned.
+"""Time zones from one database: the pinned package tzdata.
 
-The database of the system and that of storage may be older or newer, and are never asked. Storage
-gets the changes of a zone's offset as numbers, so that its answers follow the same rules as the
-bounds and the names of buckets, whatever version it is.
+The databases of the system and of ClickHouse are not used, because they may be older or newer.
+ClickHouse gets the offsets of a zone as numbers. So its results follow the same rules as the bounds
+of a range and the names of buckets, whatever its version.
 """
 
 from bisect import bisect_right
@@ -17,16 +17,21 @@ from zoneinfo import ZoneInfo
 UTC_NAME = "UTC"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_S = 10_413_792_000
-"""The end of 2299: no event is later."""
+"""The end of 2299. No event is later."""
 _TEN_YEARS_S = 3_652 * 86_400
 _SAMPLE_S = 7 * 86_400
-"""A rule that goes on for ever changes the offset for longer than this."""
+"""Sampling interval. A rule that repeats every year keeps each offset for longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """How far local time is ahead of UTC. starts_s: Unix times from which each one holds, the first
-    of which also holds before; seconds: ahead of UTC; texts: as in `+0200`."""
+    """Offsets of a zone from UTC, in the order of time.
+
+    Attributes:
+        starts_s: Unix time from which each offset holds. The first offset also holds before it.
+        seconds: how far local time is ahead of UTC.
+        texts: the same as `+0200`.
+    """
 
     starts_s: tuple[int, ...]
     seconds: tuple[int, ...]
@@ -35,18 +40,25 @@ class Offsets:
 
 @cache
 def zone_names() -> frozenset[str]:
-    """All that there are."""
+    """Return the names of all zones in the database."""
     return frozenset((files("tzdata") / "zones").read_text().split())
 
 
 @cache
 def zone_of(name: str) -> ZoneInfo:
-    """name: one of `zone_names`."""
+    """Return a zone by its name, which must be one of `zone_names`."""
     return ZoneInfo.from_file(BytesIO(_file(name)), key=name)
 
 
 def offsets_between(name: str, start_s: int, end_s: int) -> Offsets:
-    """The offsets of a zone from start_s to end_s, both inclusive Unix times."""
+    """Return the offsets of a zone in a range.
+
+    Args:
+        name: one of `zone_names`.
+        start_s: first Unix time.
+        end_s: last Unix time, inclusive.
+    """
+    # Whole decades, so that `_changes` is called with few different values and its cache hits.
     until_s = min(max(end_s, 0) // _TEN_YEARS_S + 1, _LAST_S // _TEN_YEARS_S + 1) * _TEN_YEARS_S
     starts = _changes(name, until_s)
     first = max(bisect_right(starts, start_s) - 1, 0)
@@ -62,9 +74,9 @@ def offsets_between(name: str, start_s: int, end_s: int) -> Offsets:
 
 @lru_cache(maxsize=64)
 def _changes(name: str, until_s: int) -> tuple[int, ...]:
-    """Unix times at which the offset changes, after one for what was before: 0."""
+    """Return the Unix times at which the offset changes before `until_s`; the first one is 0."""
     listed, has_rule = _listed(_file(name))
-    times = {0, *(time for time in listed if time > 0)}  # of the first offset, and of the others
+    times = {0, *(time for time in listed if time > 0)}  # 0 stands for the offset in 1970
     if has_rule:
         times |= {
             _change_between(name, time, time + _SAMPLE_S)
@@ -80,7 +92,7 @@ def _changes(name: str, until_s: int) -> tuple[int, ...]:
 
 
 def _change_between(name: str, low_s: int, high_s: int) -> int:
-    """The first second with the offset of high_s, where there is one change between."""
+    """Return the first second with the offset of `high_s`. There is one change in between."""
     after = _seconds(_local(name, high_s))
     while high_s - low_s > 1:
         middle_s = (low_s + high_s) // 2
@@ -92,7 +104,11 @@ def _change_between(name: str, low_s: int, high_s: int) -> int:
 
 
 def _listed(data: bytes) -> tuple[tuple[int, ...], bool]:
-    """(the changes that a TZif file lists, whether a rule goes on after them), see RFC 9636."""
+    """Read a TZif file (RFC 9636).
+
+    Returns:
+        The Unix times of the changes that the file lists, and whether a rule continues after them.
+    """
     counts = unpack(">6l", data[20:44])
     is_ut, is_std, leaps, times, kinds, letters = counts
     # The first block has 32-bit times; the second one is the same with 64 bits.

@@ -1,1 +1,4 @@
-"""One module for each endpoint: parse, build the SQL, shape the result. Read `endpoint` first."""
+"""The endpoints, one module each: parse the parameters, build the SQL, shape the result.
+
+Read `endpoint` first.
+"""

@@ -1,4 +1,4 @@
-"""GET /events/names and /events/properties: which events there are, and what they carry."""
+"""GET /events/names and /events/properties: the names of events, and the params they carry."""
 
 from functools import partial
 
@@ -12,12 +12,23 @@ from metrics_api.query.times import printed_ms
 
 TYPES = ("string", "number", "boolean")
 EXAMPLES = 3
+"""Maximum number of example values of a param."""
 EXAMPLE_LENGTH = 100
+"""Characters after which an example is cut off."""
 SCOPES = {"event": "event_params", "user": "user_params"}
+"""Scope as clients write it to the column of its params."""
 
 
 def plan_names(parameters: Parameters, now_us: int) -> QueryPlan:
-    """Raises ParameterError."""
+    """Plan the query of GET /events/names.
+
+    Args:
+        parameters: of the request.
+        now_us: present time, in µs since 1970.
+
+    Raises:
+        ParameterError: A parameter is missing or wrong.
+    """
     limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or LIMIT_DEFAULT
     selection = parse_selection(parameters, now_us=now_us)
     return QueryPlan(
@@ -28,7 +39,12 @@ def plan_names(parameters: Parameters, now_us: int) -> QueryPlan:
 
 
 def names_sql(selection: Selection, limit: int) -> Statement:
-    """Rows are (name, events, first µs, last µs), the most frequent first, and one beyond limit."""
+    """Build the SQL that lists the names of events.
+
+    Returns:
+        A statement with rows (name, event count, first µs, last µs), the most frequent first. There
+        is one row more than `limit` if the list is truncated.
+    """
     bindings = Bindings()
     rows = select_rows(selection, "name, toUnixTimestamp64Micro(event_time) AS time", bindings)
     return Statement(
@@ -56,7 +72,15 @@ def _result_names(selection: Selection, limit: int, results: list[Rows]) -> Quer
 
 
 def plan_properties(parameters: Parameters, now_us: int) -> QueryPlan:
-    """Raises ParameterError."""
+    """Plan the query of GET /events/properties.
+
+    Args:
+        parameters: of the request.
+        now_us: present time, in µs since 1970.
+
+    Raises:
+        ParameterError: A parameter is missing or wrong.
+    """
     scope = parameters.choice("scope", tuple(SCOPES)) or "event"
     limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or LIMIT_DEFAULT
     selection = parse_selection(parameters, now_us=now_us)
@@ -68,8 +92,17 @@ def plan_properties(parameters: Parameters, now_us: int) -> QueryPlan:
 
 
 def properties_sql(selection: Selection, column: str, limit: int) -> Statement:
-    """Rows are (key, events, strings, numbers, booleans, examples), the most frequent first, and
-    one beyond limit."""
+    """Build the SQL that lists the keys of params.
+
+    Args:
+        selection: events to look at.
+        column: column of the params, one of the values of `SCOPES`.
+        limit: maximum number of keys.
+
+    Returns:
+        A statement with rows (key, event count, strings, numbers, booleans, examples), the most
+        frequent first. There is one row more than `limit` if the list is truncated.
+    """
     bindings = Bindings()
     columns = ", ".join(
         [f"arrayEnumerateUniq({column}.key) AS nth", f"{column}.key AS key"]
@@ -84,7 +117,7 @@ def properties_sql(selection: Selection, column: str, limit: int) -> Statement:
     counts = ", ".join(f"countIf(isNotNull({kind}))" for kind in TYPES)
     some = f"isNotNull({'), isNotNull('.join(TYPES)})"
     return Statement(
-        # A key that an event has twice is one of its properties.
+        # An event that has a key twice counts once: its first occurrence has nth = 1.
         f"SELECT toString(key), countIf(nth = 1), {counts},"
         f" groupUniqArrayIf({EXAMPLES})(substringUTF8({example}, 1, {EXAMPLE_LENGTH}), or({some}))"
         f" FROM ({rows}) ARRAY JOIN nth, key, {', '.join(TYPES)} GROUP BY key"

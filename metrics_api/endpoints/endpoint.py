@@ -1,4 +1,8 @@
-"""What every question is made of: what storage is asked, and how its answers become a reply."""
+"""The interface of an endpoint.
+
+An endpoint turns parameters into a query plan: the statements for storage, and a function that
+makes the query result of their rows.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +12,18 @@ from metrics_api.query.query_string import Parameters
 from metrics_api.query.statement import Kind, Statement
 
 Rows = Sequence[Sequence[Any]]
+"""Rows of one statement, as storage returns them."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """document: the reply as JSON; columns and rows: the same as a table, for CSV and Arrow."""
+    """The result of a query, as a document and as a table.
+
+    Attributes:
+        document: for JSON.
+        columns: name to kind of each column, for CSV and Arrow.
+        rows: the values of those columns, in the same order.
+    """
 
     document: dict[str, Any]
     columns: Mapping[str, Kind]
@@ -21,8 +32,13 @@ class QueryResult:
 
 @dataclass(frozen=True, slots=True)
 class QueryPlan:
-    """result: makes the result of the rows of each statement; end_us: the last instant of the range
-    that was asked for, in µs since 1970."""
+    """What to ask storage, and what to make of its rows.
+
+    Attributes:
+        statements: sent to storage in this order.
+        result: makes the query result of the rows of each statement.
+        end_us: last instant of the requested range, in µs since 1970.
+    """
 
     statements: Sequence[Statement]
     result: Callable[[Sequence[Rows]], QueryResult]
@@ -30,4 +46,7 @@ class QueryPlan:
 
 
 Endpoint = Callable[[Parameters, int], QueryPlan]
-"""(parameters, now in µs) to a plan. Raises ParameterError."""
+"""(parameters, now in µs since 1970) to query plan.
+
+Raises ParameterError when a parameter is missing or wrong.
+"""

@@ -1,4 +1,4 @@
-"""GET /events: the events themselves, newest first, by id, user, name or any filter."""
+"""GET /events: the events themselves, newest first, page by page."""
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -20,7 +20,7 @@ from storage.tables.schema import SORT_KEY
 
 LIMIT_DEFAULT, LIMIT_MAX = 100, 1_000
 Restore = Callable[[Mapping[str, Any]], dict[str, Any]]
-"""A row of the table, its times in µs since 1970, to the event as clients send it."""
+"""Makes an event, as clients send it, of a row of the table. Times of the row are in µs."""
 _COLUMNS: Mapping[str, Kind] = {
     "id": "text", "name": "text", "event_time": "text", "received_at": "text", "event": "text"
 }  # fmt: skip
@@ -28,20 +28,34 @@ _COLUMNS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page ends: what its last event is ordered by."""
+    """The end of a page: the values by which its last event is ordered.
+
+    Attributes:
+        time_us: event time, in µs since 1970.
+        id: id of the event.
+        name: name of the event.
+    """
 
     time_us: int
     id: str
     name: str
 
     def text(self) -> str:
+        """Return the cursor as clients see it: JSON in URL-safe base64 without padding."""
         text = orjson.dumps([self.time_us, self.id, self.name])
         return urlsafe_b64encode(text).decode().rstrip("=")
 
 
 @dataclass(frozen=True, slots=True)
 class EventsQuery:
-    """ids: any of them, of none for all; after: the end of the page before."""
+    """The parsed parameters of the endpoint.
+
+    Attributes:
+        selection: events to list.
+        ids: only events with one of these ids; empty for all events.
+        limit: maximum number of events on the page.
+        after: end of the previous page, None for the first page.
+    """
 
     selection: Selection
     ids: tuple[str, ...]
@@ -50,19 +64,28 @@ class EventsQuery:
 
 
 def events_endpoint(schema: pa.Schema, restore: Restore) -> Endpoint:
-    """schema: of the events table."""
+    """Make the endpoint.
+
+    Args:
+        schema: of the events table.
+        restore: makes an event of a row of that table.
+    """
 
     def plan(parameters: Parameters, now_us: int) -> QueryPlan:
-        recent = parse_events_query(parameters, now_us=now_us)
-        statement = events_sql(recent, schema)
-        result = partial(_result, recent, schema.names, restore)
-        return QueryPlan([statement], result, recent.selection.range.end.us)
+        query = parse_events_query(parameters, now_us=now_us)
+        statement = events_sql(query, schema)
+        result = partial(_result, query, schema.names, restore)
+        return QueryPlan([statement], result, query.selection.range.end.us)
 
     return plan
 
 
 def parse_events_query(parameters: Parameters, *, now_us: int) -> EventsQuery:
-    """Raises ParameterError."""
+    """Parse the parameters of the endpoint.
+
+    Raises:
+        ParameterError: A parameter is wrong.
+    """
     ids = tuple(parameters.many("id"))
     limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or LIMIT_DEFAULT
     cursor = parameters.one("cursor")
@@ -85,42 +108,45 @@ def _parse_cursor(cursor: str) -> Cursor:
     return Cursor(time_us, event_id, name)
 
 
-def events_sql(recent: EventsQuery, schema: pa.Schema) -> Statement:
-    """Rows are the columns of `schema`, times in µs since 1970; one row more than a page has when
-    there is another page."""
+def events_sql(query: EventsQuery, schema: pa.Schema) -> Statement:
+    """Build the SQL that lists the events of a page.
+
+    Returns:
+        A statement whose rows have the columns of `schema`, times in µs since 1970. There is one
+        row more than the limit if there is another page.
+    """
     bindings = Bindings()
     times = {field.name for field in schema if pa.types.is_timestamp(field.type)}
     shown = ", ".join(
         f"toUnixTimestamp64Micro(`{name}`)" if name in times else f"`{name}`"
         for name in schema.names
     )
-    key = SORT_KEY
     conditions = []
-    if recent.ids:
-        conditions.append(f"id IN {bindings.texts(recent.ids)}")
-    if recent.after is not None:
-        after = recent.after
+    if query.ids:
+        conditions.append(f"id IN {bindings.texts(query.ids)}")
+    if query.after is not None:
+        after = query.after
         time = bindings.instant(after.time_us)
-        place = f"({time}, {bindings.text(after.id)}, {bindings.text(after.name)})"
-        conditions.append(f"(event_time, id, name) < {place}")
+        order_key = f"({time}, {bindings.text(after.id)}, {bindings.text(after.name)})"
+        conditions.append(f"(event_time, id, name) < {order_key}")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    rows = select_rows(recent.selection, "name, key_time, id, event_time", bindings)
+    rows = select_rows(query.selection, "name, key_time, id, event_time", bindings)
     order = "event_time DESC, id DESC, name DESC"
-    limit = bindings.integer(recent.limit + 1)
-    # PERF: the wide columns are read for the rows of the page alone.
-    page = f"SELECT {key} FROM ({rows}){where} ORDER BY {order} LIMIT {limit}"
-    wide = select_rows(Selection((), recent.selection.range), shown, bindings)
+    limit = bindings.integer(query.limit + 1)
+    # PERF: the wide columns are read only for the rows of the page.
+    page = f"SELECT {SORT_KEY} FROM ({rows}){where} ORDER BY {order} LIMIT {limit}"
+    wide = select_rows(Selection((), query.selection.range), shown, bindings)
     return Statement(
-        f"{wide} AND ({key}) IN ({page}) ORDER BY {order}",
+        f"{wide} AND ({SORT_KEY}) IN ({page}) ORDER BY {order}",
         bindings.values,
     )
 
 
 def _result(
-    recent: EventsQuery, names: Sequence[str], restore: Restore, results: list[Rows]
+    query: EventsQuery, names: Sequence[str], restore: Restore, results: list[Rows]
 ) -> QueryResult:
     found = [dict(zip(names, row, strict=False)) for row in results[0]]
-    page = found[: recent.limit]
+    page = found[: query.limit]
     cursor = None
     if len(found) > len(page):
         last = page[-1]
@@ -130,5 +156,5 @@ def _result(
         [*(event[name] for name in list(_COLUMNS)[:-1]), orjson.dumps(event).decode()]
         for event in events
     ]
-    document = {**recent.selection.range.document(), "events": events, "next_cursor": cursor}
+    document = {**query.selection.range.document(), "events": events, "next_cursor": cursor}
     return QueryResult(document, _COLUMNS, rows)

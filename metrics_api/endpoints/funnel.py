@@ -1,4 +1,4 @@
-"""GET /events/funnel: how many users go through a list of steps, in order and in time."""
+"""GET /events/funnel: how many users take a list of steps in order, within a time window."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -24,17 +24,25 @@ from metrics_api.query.times import parse_duration_us
 STEPS_MIN, STEPS_MAX = 2, 16
 WINDOW_DEFAULT = "1d"
 GROUPS_DEFAULT = 25
+"""Groups that are returned when no limit is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An event by its name, and filters of its own; text: as asked for."""
+    """One step of a funnel.
+
+    Attributes:
+        text: the step as the client wrote it.
+        name: name of the event.
+        filters: all must match the event.
+    """
 
     text: str
     name: str
     filters: tuple[Filter, ...]
 
     def condition(self, bindings: Bindings) -> str:
+        """Build the SQL condition that an event is this step."""
         conditions = [f"name = {bindings.text(self.name)}"]
         conditions += [filter_.condition(bindings) for filter_ in self.filters]
         return " AND ".join(conditions)
@@ -42,7 +50,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """window_us: from the first step to the last; group: where the first step was taken."""
+    """The parsed parameters of the endpoint.
+
+    Attributes:
+        selection: events to look at.
+        steps: in the order in which users must take them.
+        window_us: maximum time from the first step to the last, in µs.
+        group: dimension to group users by, None for no groups.
+        limit: maximum number of groups.
+    """
 
     selection: Selection
     steps: tuple[Step, ...]
@@ -52,13 +68,25 @@ class Funnel:
 
 
 def plan_funnel(parameters: Parameters, now_us: int) -> QueryPlan:
-    """Raises ParameterError."""
+    """Plan the query of GET /events/funnel.
+
+    Args:
+        parameters: of the request.
+        now_us: present time, in µs since 1970.
+
+    Raises:
+        ParameterError: A parameter is missing or wrong.
+    """
     funnel = parse_funnel(parameters, now_us=now_us)
     return QueryPlan([funnel_sql(funnel)], partial(_result, funnel), funnel.selection.range.end.us)
 
 
 def parse_funnel(parameters: Parameters, *, now_us: int) -> Funnel:
-    """Raises ParameterError."""
+    """Parse the parameters of the endpoint.
+
+    Raises:
+        ParameterError: A parameter is missing or wrong.
+    """
     steps = tuple(_step(text) for text in parameters.many("step"))
     if not STEPS_MIN <= len(steps) <= STEPS_MAX:
         raise ParameterError(
@@ -86,7 +114,7 @@ def parse_funnel(parameters: Parameters, *, now_us: int) -> Funnel:
 
 
 def _step(text: str) -> Step:
-    """`purchase`, or `purchase?param.value>=50&os=iOS`."""
+    """Parse a step such as `purchase` or `purchase?param.value>=50&os=iOS`."""
     name, _, query = text.partition("?")
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=20)
@@ -98,10 +126,13 @@ def _step(text: str) -> Step:
 
 
 def funnel_sql(funnel: Funnel) -> Statement:
-    """Rows are (group, steps gone through, users), the group '' without one; without those who
-    took no step.
+    """Build the SQL that counts the users of each group by the number of steps they took.
 
-    A user belongs to the group of their first event that is the first step.
+    A user belongs to the group of their earliest event that is the first step.
+
+    Returns:
+        A statement with rows (group, number of steps taken, users). The group is '' if there are no
+        groups. Users that took no step are left out.
     """
     bindings = Bindings()
     count = len(funnel.steps)
@@ -110,9 +141,10 @@ def funnel_sql(funnel: Funnel) -> Statement:
     group = funnel.group.text(bindings) if funnel.group is not None else "''"
     columns = f"toUnixTimestamp64Micro(event_time) AS time, toUInt32({mask}) AS mask, {group} AS g"
     rows = select_rows(funnel.selection, columns, bindings)
-    # Not windowFunnel, which takes one event for two steps that are the same. Of each step is known
-    # when the latest way to it began; an event that is the step takes the way to the one before.
-    # Of events at the same time, those of earlier steps come first.
+    # windowFunnel is not used: it counts one event for two steps that are the same.
+    # For each step, `began` holds the start time of the latest path that reaches it, or -1. An
+    # event that is a step extends the path to the step before it, if the window allows. A first
+    # step starts a new path. Of events with the same time, those of earlier steps come first.
     window = bindings.integer(funnel.window_us)
     began = (
         "arrayFold((began, event) -> arrayMap((own, before, step) ->"
@@ -166,7 +198,7 @@ def _result(funnel: Funnel, results: list[Rows]) -> QueryResult:
 
 
 def _steps(funnel: Funnel, reached: list[int]) -> list[dict[str, Any]]:
-    """conversion: of those who took the first step, and of those who took the step before."""
+    """Return each step with its users, as a share of the first step and of the step before."""
     return [
         {
             "step": step.text,

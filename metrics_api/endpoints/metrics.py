@@ -1,4 +1,7 @@
-"""GET /events/metrics and /events/top: counts, unique users and measures, grouped and over time."""
+"""GET /events/metrics and /events/top: counts, unique users and measures of events.
+
+They can be grouped by dimensions, and split into a series over time.
+"""
 
 from functools import partial
 from typing import Any
@@ -11,10 +14,19 @@ from metrics_api.query.query_string import Parameters
 from metrics_api.query.statement import Kind
 
 METRICS_COLUMNS: dict[str, Kind] = {"total_count": "integer", "unique_user_count": "integer"}
+"""Columns of every table, next to groups, times and measures."""
 
 
 def plan_metrics(parameters: Parameters, now_us: int) -> QueryPlan:
-    """Raises ParameterError."""
+    """Plan the query of GET /events/metrics.
+
+    Args:
+        parameters: of the request.
+        now_us: present time, in µs since 1970.
+
+    Raises:
+        ParameterError: A parameter is missing or wrong.
+    """
     query = parse_query(parameters, now_us=now_us)
     compared = query.compared()
     queries = [query] if compared is None else [query, compared]
@@ -26,59 +38,69 @@ def plan_metrics(parameters: Parameters, now_us: int) -> QueryPlan:
 
 
 def plan_top(parameters: Parameters, now_us: int) -> QueryPlan:
-    """Raises ParameterError."""
+    """Plan the query of GET /events/top.
+
+    Args:
+        parameters: of the request.
+        now_us: present time, in µs since 1970.
+
+    Raises:
+        ParameterError: A parameter is missing or wrong.
+    """
     query = parse_top(parameters, now_us=now_us)
     return QueryPlan([build_sql(query)], partial(_result_top, query), query.selection.range.end.us)
 
 
 def _result_metrics(queries: list[Query], results: list[Rows]) -> QueryResult:
     query = queries[0]
-    found = [read_metric_rows(query, rows) for query, rows in zip(queries, results, strict=True)]
-    document = _document(query, found[0])
-    if len(found) > 1:
-        document["compare"] = _document(queries[1], found[1])
-    return _with_table(query, document, found[0])
+    read = [read_metric_rows(query, rows) for query, rows in zip(queries, results, strict=True)]
+    document = _document(query, read[0])
+    if len(read) > 1:
+        document["compare"] = _document(queries[1], read[1])
+    return _with_table(query, document, read[0])
 
 
 def _result_top(query: Query, results: list[Rows]) -> QueryResult:
-    lines = read_metric_rows(query, results[0])
+    metric_rows = read_metric_rows(query, results[0])
     [dimension] = query.groups
     document = {
         "dimension": dimension.name,
         **query.selection.range.document(),
-        **_numbers(query, lines.total),
-        "top": [{"key": line.keys[0], **_numbers(query, line)} for line in lines.groups],
-        "truncated": lines.is_truncated,
+        **_numbers(query, metric_rows.total),
+        "top": [{"key": row.keys[0], **_numbers(query, row)} for row in metric_rows.groups],
+        "truncated": metric_rows.is_truncated,
     }
-    return _with_table(query, document, lines)
+    return _with_table(query, document, metric_rows)
 
 
-def _document(query: Query, lines: MetricRows) -> dict[str, Any]:
+def _document(query: Query, metric_rows: MetricRows) -> dict[str, Any]:
     names = query.selection.names
     document: dict[str, Any] = {"event_name": ", ".join(names)}
     if len(names) > 1:
         document["event_names"] = list(names)
-    document |= {**query.selection.range.document(), **_numbers(query, lines.total)}
+    document |= {**query.selection.range.document(), **_numbers(query, metric_rows.total)}
     if query.approximate:
         document["approximate"] = True
     if query.interval:
-        document["series"] = _series(query, lines.series_of(None))
-    if lines.groups:
-        document["grouped_metrics"] = [_group(query, lines, line) for line in lines.groups]
-        document["truncated"] = lines.is_truncated
+        document["series"] = _series(query, metric_rows.series_of(None))
+    if metric_rows.groups:
+        document["grouped_metrics"] = [
+            _group(query, metric_rows, row) for row in metric_rows.groups
+        ]
+        document["truncated"] = metric_rows.is_truncated
     return document
 
 
-def _group(query: Query, lines: MetricRows, line: MetricRow) -> dict[str, Any]:
+def _group(query: Query, metric_rows: MetricRows, row: MetricRow) -> dict[str, Any]:
     names = [group.name for group in query.groups]
-    group: dict[str, Any] = {"group_key": "other" if line.is_other else " / ".join(line.keys)}
+    group: dict[str, Any] = {"group_key": "other" if row.is_other else " / ".join(row.keys)}
     if len(names) > 1:
-        group["group"] = None if line.is_other else dict(zip(names, line.keys, strict=True))
-    if line.is_other:
+        group["group"] = None if row.is_other else dict(zip(names, row.keys, strict=True))
+    if row.is_other:
         group["other"] = True
-    group |= _numbers(query, line)
+    group |= _numbers(query, row)
     if query.interval:
-        group["series"] = _series(query, lines.series_of(line))
+        group["series"] = _series(query, metric_rows.series_of(row))
     return group
 
 
@@ -86,16 +108,16 @@ def _series(query: Query, points: list[MetricRow]) -> list[dict[str, Any]]:
     return [{"time": point.bucket, **_numbers(query, point)} for point in points]
 
 
-def _numbers(query: Query, line: MetricRow) -> dict[str, Any]:
-    numbers: dict[str, Any] = {"total_count": line.count, "unique_user_count": line.users}
+def _numbers(query: Query, row: MetricRow) -> dict[str, Any]:
+    numbers: dict[str, Any] = {"total_count": row.count, "unique_user_count": row.users}
     if query.measures:
         names = [measure.name for measure in query.measures]
-        numbers["measures"] = dict(zip(names, line.measures, strict=True))
+        numbers["measures"] = dict(zip(names, row.measures, strict=True))
     return numbers
 
 
-def _with_table(query: Query, document: dict[str, Any], lines: MetricRows) -> QueryResult:
-    """The table has the points where there is an interval, else the groups, else the total."""
+def _with_table(query: Query, document: dict[str, Any], metric_rows: MetricRows) -> QueryResult:
+    """Add the table: the points if the query has an interval, else the groups, else the total."""
     columns: dict[str, Kind] = {group.name: "text" for group in query.groups}
     if query.groups:
         columns["other"] = "integer"
@@ -103,14 +125,14 @@ def _with_table(query: Query, document: dict[str, Any], lines: MetricRows) -> Qu
         columns["time"] = "text"
     columns |= METRICS_COLUMNS
     columns |= {measure.name: measure.kind for measure in query.measures}
-    shown = lines.groups if query.groups else [lines.total]
+    shown = metric_rows.groups if query.groups else [metric_rows.total]
     if query.interval:
         shown = [
-            point for line in shown for point in lines.series_of(line if query.groups else None)
+            point for row in shown for point in metric_rows.series_of(row if query.groups else None)
         ]
-    rows = []
-    for line in shown:
-        row: list[Any] = [*line.keys, *([int(line.is_other)] if query.groups else [])]
-        row += [line.bucket] if query.interval else []
-        rows.append([*row, line.count, line.users, *line.measures])
-    return QueryResult(document, columns, rows)
+    table = []
+    for row in shown:
+        values: list[Any] = [*row.keys, *([int(row.is_other)] if query.groups else [])]
+        values += [row.bucket] if query.interval else []
+        table.append([*values, row.count, row.users, *row.measures])
+    return QueryResult(document, columns, table)

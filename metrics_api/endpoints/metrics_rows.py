@@ -1,4 +1,7 @@
-"""The rows of a metrics query, told apart and put in order: the total, groups, and their series."""
+"""Sort the rows of a metrics query into the total, the groups, and their series.
+
+`read_metric_rows` also puts the groups in order and fills gaps in time.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +16,17 @@ from metrics_api.query.params import Query
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """A row of `build_sql`; the keys of the other group are empty texts."""
+    """One row of `build_sql`.
+
+    Attributes:
+        keys: of the group, one for each dimension; empty for the total, and empty texts for the
+            other group.
+        bucket: name of the time bucket, empty if the row is not a point of a series.
+        is_other: whether the row belongs to the other group.
+        count: number of events.
+        users: number of unique users.
+        measures: in the order of the query; None if no event has a number.
+    """
 
     keys: tuple[str, ...]
     bucket: str
@@ -24,51 +37,66 @@ class MetricRow:
 
 
 SeriesKey = tuple[bool, tuple[str, ...]] | None
+"""(is the other group, keys), None for the series of the total."""
 
 
 @dataclass(slots=True)
 class MetricRows:
-    """groups: in the order asked for, the other group last; series: in the order of time;
-    is_truncated: there are groups beyond the limit."""
+    """The rows of one metrics query.
+
+    Attributes:
+        total: over all events.
+        groups: in the requested order, the other group last.
+        series: points of the total and of each group, in the order of time.
+        is_truncated: whether there are groups beyond the limit.
+    """
 
     total: MetricRow
     groups: list[MetricRow] = field(default_factory=list)
     series: dict[SeriesKey, list[MetricRow]] = field(default_factory=dict)
     is_truncated: bool = False
 
-    def series_of(self, line: MetricRow | None) -> list[MetricRow]:
-        """The points of a group, or of the total for None."""
-        return self.series.get(_series_key(line), [])
+    def series_of(self, row: MetricRow | None) -> list[MetricRow]:
+        """Return the points of a group, or those of the total for None."""
+        return self.series.get(_series_key(row), [])
 
 
-def _series_key(line: MetricRow | None) -> SeriesKey:
-    return None if line is None else (line.is_other, line.keys)
+def _series_key(row: MetricRow | None) -> SeriesKey:
+    return None if row is None else (row.is_other, row.keys)
 
 
 def read_metric_rows(query: Query, rows: Rows) -> MetricRows:
-    """Raises ParameterError when the gaps to fill are too many."""
-    keys = len(query.groups)
-    lines = MetricRows(_empty(query, (), ""))
+    """Read the rows of `build_sql`.
+
+    Args:
+        query: that the rows are the result of.
+        rows: as storage returned them, in any order.
+
+    Raises:
+        ParameterError: Filling the gaps would make too many buckets.
+    """
+    key_count = len(query.groups)
+    metric_rows = MetricRows(_empty(query, (), ""))
     for is_group, is_bucket, is_other, *rest in rows:
-        count, users, *measures = rest[keys + 1 :]
-        line = MetricRow(
-            tuple(rest[:keys]) if is_group else (),
-            rest[keys],
+        count, users, *measures = rest[key_count + 1 :]
+        row = MetricRow(
+            tuple(rest[:key_count]) if is_group else (),
+            rest[key_count],
             bool(is_group and is_other),
             count,
             users,
-            tuple(m.read(found) for m, found in zip(query.measures, measures, strict=True)),
+            tuple(m.read(value) for m, value in zip(query.measures, measures, strict=True)),
         )
         if is_bucket:
-            lines.series.setdefault(_series_key(line if is_group else None), []).append(line)
+            metric_rows.series.setdefault(_series_key(row if is_group else None), []).append(row)
         elif is_group:
-            lines.groups.append(line)
+            metric_rows.groups.append(row)
         else:
-            lines.total = line
-    _order(query, lines)
+            metric_rows.total = row
+    _order(query, metric_rows)
     if query.fill:
-        _fill(query, lines)
-    return lines
+        _fill(query, metric_rows)
+    return metric_rows
 
 
 def _empty(
@@ -77,64 +105,70 @@ def _empty(
     return MetricRow(keys, bucket, is_other, 0, 0, (None,) * len(query.measures))
 
 
-def _order(query: Query, lines: MetricRows) -> None:
+def _order(query: Query, metric_rows: MetricRows) -> None:
     is_time = [group.kind == "time" for group in query.groups]
 
-    def by_key(line: MetricRow) -> list[Any]:
-        return [_time(k) if t else k for k, t in zip(line.keys, is_time, strict=True)]
+    def by_key(row: MetricRow) -> list[Any]:
+        return [_time(k) if t else k for k, t in zip(row.keys, is_time, strict=True)]
 
-    lines.groups.sort(key=by_key, reverse=query.order == "key" and query.descending)
+    metric_rows.groups.sort(key=by_key, reverse=query.order == "key" and query.descending)
     if query.order != "key":
         position = [measure.name for measure in query.measures]
         sign = -1 if query.descending else 1
 
-        def by_number(line: MetricRow) -> tuple[bool, float]:
+        def by_number(row: MetricRow) -> tuple[bool, float]:
             match query.order:
                 case "total_count":
-                    number: float | None = line.count
+                    number: float | None = row.count
                 case "unique_user_count":
-                    number = line.users
+                    number = row.users
                 case name:
-                    number = line.measures[position.index(name)]
+                    number = row.measures[position.index(name)]
             return (number is None, sign * (number or 0))
 
-        lines.groups.sort(key=by_number)
-    others = [line for line in lines.groups if line.is_other]
-    lines.groups = [line for line in lines.groups if not line.is_other]
-    lines.groups += others if query.other else []
-    lines.is_truncated = bool(others)
-    for points in lines.series.values():
+        metric_rows.groups.sort(key=by_number)
+    others = [row for row in metric_rows.groups if row.is_other]
+    metric_rows.groups = [row for row in metric_rows.groups if not row.is_other]
+    metric_rows.groups += others if query.other else []
+    metric_rows.is_truncated = bool(others)
+    for points in metric_rows.series.values():
         points.sort(key=lambda point: _time(point.bucket))
 
 
 def _time(bucket: str) -> str | datetime:
-    """What buckets of one zone are ordered by: names alone are not in order where a clock is set
-    back."""
+    """Return the sort key of a bucket's name.
+
+    Where a clock is set back, an hour occurs twice and names are not in the order of time. Such
+    names carry an offset and are compared as times.
+    """
     return datetime.fromisoformat(bucket) if len(bucket) > len("2024-01-15 10:00:00") else bucket
 
 
-def _fill(query: Query, lines: MetricRows) -> None:
-    """Buckets without events become points, or groups, of nothing."""
+def _fill(query: Query, metric_rows: MetricRows) -> None:
+    """Add a point, or a group if groups are times, for each bucket that has no event."""
     if query.interval:
-        names = _names(query, query.interval, [p.bucket for p in lines.series_of(None)])
-        for line in [None, *lines.groups]:
-            keys, is_other = (line.keys, line.is_other) if line is not None else ((), False)
-            points = {point.bucket: point for point in lines.series_of(line)}
-            lines.series[_series_key(line)] = [
+        names = _names(query, query.interval, [p.bucket for p in metric_rows.series_of(None)])
+        for row in [None, *metric_rows.groups]:
+            keys, is_other = (row.keys, row.is_other) if row is not None else ((), False)
+            points = {point.bucket: point for point in metric_rows.series_of(row)}
+            metric_rows.series[_series_key(row)] = [
                 points.get(name) or _empty(query, keys, name, is_other=is_other) for name in names
             ]
-    elif query.order == "key" and not any(line.is_other for line in lines.groups):
-        # Of a part of the buckets, or in another order, there are no gaps.
+    elif query.order == "key" and not any(row.is_other for row in metric_rows.groups):
+        # Only groups in the order of time have gaps. If a limit cut some off, nothing is filled.
         [group] = query.groups
-        groups = {line.keys[0]: line for line in lines.groups}
+        groups = {row.keys[0]: row for row in metric_rows.groups}
         names = _names(query, TIME_UNITS[group.name], list(groups))
-        lines.groups = [groups.get(name) or _empty(query, (name,), "") for name in names]
+        metric_rows.groups = [groups.get(name) or _empty(query, (name,), "") for name in names]
         if query.descending:
-            lines.groups.reverse()
+            metric_rows.groups.reverse()
 
 
 def _names(query: Query, unit: Unit, found: list[str]) -> list[str]:
-    """All buckets of the range, or from the first one found where it has no start."""
+    """Return the names of all buckets of the range, in the order of time.
+
+    If the range has no start, the first bucket is the earliest one in `found`.
+    """
     bounds = query.selection.range
     if bounds.start is not None:
         start_us = max(bounds.start.us, 0)

@@ -1,11 +1,13 @@
-"""Query to SQL and bound parameters. Pure: no input ever becomes part of the SQL text.
+"""Build the SQL of a metrics query. Input is bound, and never becomes part of the SQL text.
 
-A SELECT around a SELECT, from the inside: the rows of the events, with what they are grouped by and
-measured in; groups beyond the limit made one; and the aggregation over the groups, over their
-buckets of time, and over all at once.
+The statement is nested. From the inside to the outside:
 
-Where items matter (a dimension of an item is grouped or filtered by) a row is an event's item at
-first, and is made an event again before it is counted.
+1. Select the events, with their group keys, their time bucket and the numbers to measure.
+2. Merge the groups beyond the limit into one, the other group.
+3. Aggregate by group, by group and bucket, by bucket, and over everything.
+
+If a query groups or filters by a dimension of items, the innermost rows are items. They are merged
+into events again before they are counted.
 """
 
 from collections.abc import Sequence
@@ -20,14 +22,21 @@ from storage.tables.rollups import DAY_US, HOUR_US
 
 
 def build_sql(query: Query) -> Statement:
-    """Rows are (is of a group, is of a bucket, is the other group, *keys, bucket, count, users,
-    *measures), in no order."""
+    """Build the statement of a metrics query.
+
+    Returns:
+        A statement with rows (is of a group, is of a bucket, is the other group, *keys, bucket,
+        event count, user count, *measures), in no order.
+    """
     return _Builder(query).statement()
 
 
 class _Builder:
-    """The columns: `g` and `k` with a number are keys as the event has them and as they are shown,
-    `r` and `m` the measures' numbers by row and by event."""
+    """Builds the statement of one query.
+
+    Names of columns end in the index of the group or measure: `g0` is a key of the event, `k0` the
+    key shown (empty in the other group), `r0` the number of a row, `m0` the number of an event.
+    """
 
     def __init__(self, query: Query) -> None:
         self._query = query
@@ -39,7 +48,8 @@ class _Builder:
     def statement(self) -> Statement:
         groups = range(len(self._query.groups))
         if any(group.kind == "item" for group in self._query.groups):
-            # An event is in the groups of all its items, so they do not add up to the total.
+            # An event is in the group of each of its items. So the groups do not add up to the
+            # total, and the total has a SELECT of its own.
             selects = [
                 self._aggregated(groups, is_total_too=False),
                 self._aggregated([], is_total_too=True),
@@ -71,7 +81,7 @@ class _Builder:
         return f"{select} GROUP BY GROUPING SETS ({listed})"
 
     def _events(self, groups: Sequence[int]) -> str:
-        """A row for each event and its keys."""
+        """Build a SELECT with one row for each event and combination of keys."""
         rows = self._rows(groups)
         if not groups or self._query.limit is None:
             return self._by_event(rows, groups, "0")
@@ -85,7 +95,7 @@ class _Builder:
         return self._by_event(rows, groups, f"({raw}) NOT IN ({first})")
 
     def _rows(self, groups: Sequence[int]) -> str:
-        """A row for each event, or for each item of it."""
+        """Build a SELECT with one row for each event, or for each item if items matter."""
         query, bindings = self._query, self._bindings
         bounds = query.selection.range
         columns = [f"{query.groups[n].text(bindings, bounds)} AS g{n}" for n in groups]
@@ -93,8 +103,12 @@ class _Builder:
         columns.append(f"{time} AS bucket")
         if self._is_rolled_up:
             is_hourly = query.interval == "hour" or any(g.name == "hourly" for g in query.groups)
-            by = HOUR_US if is_hourly else DAY_US
-            return rolled_up_rows(query.selection, ", ".join(columns), bindings, by=by)
+            return rolled_up_rows(
+                query.selection,
+                ", ".join(columns),
+                bindings,
+                max_bucket_us=HOUR_US if is_hourly else DAY_US,
+            )
         columns += [
             f"{self._value(measure)} AS r{number}" for number, measure in enumerate(query.measures)
         ]
@@ -109,7 +123,13 @@ class _Builder:
         return measure.value(self._bindings)
 
     def _by_event(self, rows: str, groups: Sequence[int], other: str) -> str:
-        """Shows the keys, but those of the `other`, and makes items events."""
+        """Build a SELECT around `rows` that adds the keys shown and merges items into events.
+
+        Args:
+            rows: SELECT of `_rows`.
+            groups: indexes of the groups.
+            other: SQL condition that a row belongs to the other group.
+        """
         keys = [f"if(other, '', g{number}) AS k{number}" for number in groups]
         numbers = range(len(self._query.measures))
         marked = f"SELECT *, {other} AS other FROM ({rows})"
@@ -137,7 +157,7 @@ class _Builder:
         return f"{by}{direction} NULLS LAST, {keys}"
 
     def _aggregates(self) -> dict[str, str]:
-        """By their names in the reply."""
+        """Return the SQL of each number by its name in the query result."""
         if self._is_rolled_up:
             return ROLLUP_AGGREGATES
         approximate = self._query.approximate

@@ -1,4 +1,7 @@
-"""GET /events/retention: of the users who began in a period, how many came back in later ones."""
+"""GET /events/retention: how many users came back in later periods.
+
+A cohort is the users whose first event is in the same day, week or month.
+"""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -20,7 +23,7 @@ PERIODS: tuple[Period, ...] = get_args(Period)
 PERIODS_DEFAULT, PERIODS_MAX = 8, 60
 
 _NUMBERS: dict[Period, str] = {
-    # Since 1970, whose first day was a Thursday.
+    # Periods since 1970. Its first day was a Thursday, and weeks begin on Monday.
     "day": "toInt32({day})",
     "week": "intDiv(toInt32({day}) + 3, 7)",
     "month": "(toYear({day}) - 1970) * 12 + toMonth({day}) - 1",
@@ -29,7 +32,15 @@ _NUMBERS: dict[Period, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """first, back: names of events, None for any; periods: columns, the first one included."""
+    """The parsed parameters of the endpoint.
+
+    Attributes:
+        selection: events to look at.
+        first: name of the event that puts a user in a cohort, None for any event.
+        back: name of the event that counts as coming back, None for any event.
+        period: length of a period.
+        periods: number of periods of each cohort, including the one in which it began.
+    """
 
     selection: Selection
     first: str | None
@@ -39,7 +50,15 @@ class Retention:
 
 
 def plan_retention(parameters: Parameters, now_us: int) -> QueryPlan:
-    """Raises ParameterError."""
+    """Plan the query of GET /events/retention.
+
+    Args:
+        parameters: of the request.
+        now_us: present time, in µs since 1970.
+
+    Raises:
+        ParameterError: A parameter is missing or wrong.
+    """
     retention = parse_retention(parameters, now_us=now_us)
     return QueryPlan(
         [retention_sql(retention)],
@@ -49,7 +68,11 @@ def plan_retention(parameters: Parameters, now_us: int) -> QueryPlan:
 
 
 def parse_retention(parameters: Parameters, *, now_us: int) -> Retention:
-    """Raises ParameterError."""
+    """Parse the parameters of the endpoint.
+
+    Raises:
+        ParameterError: A parameter is missing or wrong.
+    """
     first, back = parameters.one("first_event"), parameters.one("return_event")
     period = parameters.choice("period", PERIODS) or "day"
     periods = parameters.integer("periods", low=1, high=PERIODS_MAX) or PERIODS_DEFAULT
@@ -67,8 +90,12 @@ def parse_retention(parameters: Parameters, *, now_us: int) -> Retention:
 
 
 def retention_sql(retention: Retention) -> Statement:
-    """Rows are (number of the period since 1970, periods later, users); 0 periods later are all
-    who began."""
+    """Build the SQL that counts the users of each cohort in each period.
+
+    Returns:
+        A statement with rows (period in which the cohort began, numbered since 1970; periods later;
+        users). The row of 0 periods later counts all users of the cohort.
+    """
     bindings = Bindings()
     day = f"toDate32({local_time(retention.selection.range, bindings).moment})"
     columns = ", ".join(
@@ -98,7 +125,14 @@ def _named(name: str | None, bindings: Bindings) -> str:
 
 
 def _result(retention: Retention, known_us: int, results: list[Rows]) -> QueryResult:
-    """known_us: what comes later is not in the results, and not known to be nothing."""
+    """Shape the rows of `retention_sql`.
+
+    Args:
+        retention: the parsed parameters.
+        known_us: last instant that the rows cover. A period that begins later has the count None,
+            not 0.
+        results: rows of the only statement.
+    """
     last = _number(
         retention.period, moment_of(known_us, zone_of(retention.selection.range.zone)).date()
     )
@@ -126,7 +160,7 @@ def _result(retention: Retention, known_us: int, results: list[Rows]) -> QueryRe
 
 
 def _number(period: Period, day: date) -> int:
-    """As `_NUMBERS` has it."""
+    """Return the number of the period of a day, as the SQL in `_NUMBERS` computes it."""
     if period == "month":
         return (day.year - 1970) * 12 + day.month - 1
     days = (day - date(1970, 1, 1)).days
@@ -134,7 +168,7 @@ def _number(period: Period, day: date) -> int:
 
 
 def _period(period: Period, number: int) -> str:
-    """The first day of it, or the month."""
+    """Return a period by its number, as its first day or as `2024-01` for a month."""
     if period == "month":
         return f"{1970 + number // 12}-{number % 12 + 1:02d}"
     days = number if period == "day" else number * 7 - 3

@@ -134,6 +134,6 @@ class QueryResource:
                     log.error("storage refuses queries", error=str(error), code=error.code)
                 raise QueryRefusedError from error
             log.error("query failed", error=str(error), code=error.code)
-            raise QueryUnavailableError(error) from error
+            raise QueryUnavailableError from error
         self._refusals.clear()
         return rows
