@@ -1,1 +1,1 @@
-"""Talking to ClickHouse, embedded or as a server: connections, errors, inserts, queries."""
+"""Access to ClickHouse, embedded or as a server: connections, errors, inserts and queries."""

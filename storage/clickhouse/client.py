@@ -1,7 +1,7 @@
-"""A DSN becomes a client: `chdb:///path` is the embedded engine, `http(s)://…` a server.
+"""Connect to ClickHouse. `chdb:///path` is the embedded engine, `http(s)://…` is a server.
 
-clickhouse-connect speaks to both; this module gives it the settings we rely on and turns its
-exceptions into ours.
+The driver clickhouse-connect supports both. This module sets its options, and converts its
+exceptions to StorageError.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 
 import clickhouse_connect
 import urllib3
-from clickhouse_connect.driver.client import Client as Client  # lent to storage.tables
+from clickhouse_connect.driver.client import Client as Client  # storage.tables imports it from here
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from storage.clickhouse.server_url import ServerUrl, parse_server_url
@@ -24,23 +24,25 @@ EMBEDDED_SCHEME = "chdb://"
 CONNECT_TIMEOUT_S = 5
 MESSAGE_CHARACTERS_MAX = 500
 
-# A setting that the user may not change is for the server to refuse: its error has a code.
+# The driver must send settings that the user may not change: the error of the server has a code.
 clickhouse_connect.common.set_setting("invalid_setting_action", "send")
 
 
 def embedded_dsn(data_dir: Path) -> str:
-    """The DSN of the engine embedded under `data_dir`."""
+    """Return the DSN of the embedded engine whose data is in `data_dir`."""
     return f"{EMBEDDED_SCHEME}/{data_dir.resolve() / 'clickhouse'}"
 
 
 def is_embedded(dsn: str) -> bool:
+    """Return whether `dsn` is that of the embedded engine."""
     return dsn.startswith(EMBEDDED_SCHEME)
 
 
 def prepare_embedded(data_dir: Path) -> None:
-    """Give the embedded engine its directories, and clear what a killed process left in them.
+    """Create the temporary directory of the embedded engine, and empty it.
 
-    It inserts through temporary files, which must lie on the disk that has room for the data.
+    The engine inserts through temporary files. They must be on the disk that has room for the data.
+    A killed process leaves some of them.
     """
     temporary = data_dir.resolve() / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
@@ -51,22 +53,27 @@ def prepare_embedded(data_dir: Path) -> None:
 
 
 def connect(dsn: str, *, timeout_s: int = 30, settings: Mapping[str, Any] | None = None) -> Client:
-    """A client, connected.
+    """Create a client and connect it.
 
     Args:
-        timeout_s: for a server to answer.
-        settings: of ClickHouse, for everything that the client sends to a server.
+        dsn: the embedded engine or the URL of a server.
+        timeout_s: how long to wait for a response of a server, in seconds.
+        settings: ClickHouse settings that a server applies to every statement of the client.
+
+    Returns:
+        The client. The caller closes it.
 
     Raises:
-        PausedError: an operator must act: password, database, rights, version of the server.
-        UnavailableError: there is no answer. Both say what to do.
+        PausedError: an operator must correct the password, database, rights or server version.
+        UnavailableError: ClickHouse can't be reached or can't be used now.
+        ValueError: the URL is not valid.
     """
     if is_embedded(dsn):
         return _connect_embedded(dsn)
     server = parse_server_url(dsn)
     try:
         client = clickhouse_connect.get_client(
-            # Never left to the driver: it would choose TLS by the port.
+            # Without it the driver decides by the port whether to use TLS.
             interface=server.scheme,
             host=server.host,
             port=server.port,
@@ -78,16 +85,16 @@ def connect(dsn: str, *, timeout_s: int = 30, settings: Mapping[str, Any] | None
             client_cert_key=server.client_cert_key,
             verify=server.verify,
             settings=dict(settings or {}),
-            # A session would refuse a second query at the same time.
+            # A session would refuse concurrent queries.
             autogenerate_session_id=False,
             send_receive_timeout=timeout_s,
             connect_timeout=CONNECT_TIMEOUT_S,
             query_retries=0,
-            # Its own, so that closing it ends its connections and no others.
+            # With the shared pool, closing the client would not close its connections.
             dedicated_pool=True,
             show_clickhouse_errors="scrub",
         )
-    except Exception as error:  # the driver raises its own, urllib3's and plain errors here
+    except Exception as error:  # the driver raises its own errors, those of urllib3, and others
         raise _not_connected(server, error) from error
     try:
         check_version(str(client.server_version), server.address)
@@ -104,29 +111,33 @@ def _connect_embedded(dsn: str) -> Client:
         path = dsn.removeprefix(EMBEDDED_SCHEME)
         raise UnavailableError(
             f"The data directory {path.lstrip('/') and '/' + path.lstrip('/')} can't be opened:"
-            " is another process using it, and may this one write there?"
-            " Stop that process or set data_dir to another directory."
+            " stop other processes that use it, let this process write there, or set data_dir to"
+            " another directory."
         ) from error
 
 
 def _not_connected(server: ServerUrl, error: Exception) -> StorageError:
-    code, said = getattr(error, "code", None), _message(error)
+    code, message = getattr(error, "code", None), _message(error)
     if code in PAUSING_CODES:
         return PausedError(
-            f"ClickHouse at {server.address}: {said}: {PAUSING_CODES[code].advice}", code
+            f"ClickHouse at {server.address}: {message}: {PAUSING_CODES[code].advice}", code
         )
     if code is not None:
-        return UnavailableError(f"ClickHouse at {server.address} answers: {said}", code)
+        return UnavailableError(f"ClickHouse at {server.address} answers: {message}", code)
     return UnavailableError(
-        f"ClickHouse at {server.address} can't be reached ({said}): start it, or"
-        " correct clickhouse_url, or leave that out to use the embedded engine.",
+        f"ClickHouse at {server.address} can't be reached ({message}): start it,"
+        " correct clickhouse_url, or remove clickhouse_url to use the embedded engine.",
         code,
     )
 
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Turn what the driver raises into a StorageError; our own pass as they are."""
+    """Convert the exceptions of the driver in the block to StorageError.
+
+    Raises:
+        StorageError: the driver raised an exception, or the block raised this StorageError.
+    """
     try:
         yield
     except StorageError:
@@ -138,7 +149,7 @@ def storage_errors() -> Iterator[None]:
 
 
 def _message(error: Exception) -> str:
-    """What happened, in one line: without the URL and the settings that the driver adds to it."""
+    """Return the error in one line, without the URL and the settings that the driver adds."""
     cause = error.__cause__ if isinstance(error, ClickHouseError) else error
     if isinstance(cause, urllib3.exceptions.MaxRetryError) and cause.reason is not None:
         cause = cause.reason

@@ -1,8 +1,8 @@
-"""Stop a query that is running, by closing the connection that it runs on.
+"""Stop a running query by closing its connection.
 
-The driver sets `cancel_http_readonly_queries_on_client_close`: with it a server stops a read-only
-query whose client is gone. Unlike KILL QUERY this needs no right, and it reaches the right server
-behind a load balancer.
+The driver sets `cancel_http_readonly_queries_on_client_close`. With this setting a server stops a
+read-only query when its client disconnects. Unlike KILL QUERY, this requires no right, and it
+reaches the right server behind a load balancer.
 """
 
 import socket
@@ -15,14 +15,18 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
 READ_ONLY = {"readonly": 2}
-"""The setting of a client whose queries may be stopped so: reads only, with settings of its own."""
+"""Settings of a client whose queries can be stopped. It may only read data and change settings."""
 
 
 class Connections:
-    """The connections of one client, which is of no use any more once they are closed."""
+    """All connections of one client.
+
+    Attributes:
+        can_close: whether the client has connections. A client of the embedded engine has none.
+    """
 
     def __init__(self, client: Client) -> None:
-        """client: its connections so far are closed; the embedded engine has none."""
+        """Close the connections that `client` has, and track those that it opens from now on."""
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._closed = False
         pools = getattr(client, "http", None)
@@ -32,13 +36,16 @@ class Connections:
             pools.pool_classes_by_scheme = _pool_classes(self._opened)
 
     def close(self) -> None:
-        """Whoever waits on one of them learns at once that it is gone. From any thread."""
+        """Close all connections. A running query fails at once, and the client can't be used again.
+
+        Any thread may call it.
+        """
         self._closed = True
         for each in list(self._sockets):
             _shut_down(each)
 
     def _opened(self, connection: HTTPConnection) -> None:
-        if self._closed:  # the driver would send the query again
+        if self._closed:  # the driver reconnects, and would send the query again
             connection.close()
             raise NewConnectionError(connection, "the query was stopped")
         self._sockets.add(connection.sock)
@@ -46,10 +53,10 @@ class Connections:
 
 def _shut_down(each: socket.socket) -> None:
     try:
-        # Not SSLSocket's own, which is not made for two threads.
+        # SSLSocket.shutdown is not safe while another thread uses the socket.
         socket.socket.shutdown(each, socket.SHUT_RDWR)
     except OSError:
-        return  # it was closed meanwhile
+        return  # the other thread has just closed it
 
 
 def _pool_classes(

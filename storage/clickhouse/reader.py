@@ -1,4 +1,7 @@
-"""Queries, off the event loop: a bounded number at a time, bounded in what each may take."""
+"""Run queries in threads, outside the event loop.
+
+The number of concurrent queries, the queue and the resources of each query are limited.
+"""
 
 import asyncio
 import threading
@@ -24,9 +27,9 @@ from storage.errors import (
 )
 
 _SETTINGS: Mapping[str, Any] = {
-    # A month is the same in every copy of an event: FINAL need not look across months.
+    # All copies of an event are in the same partition, so FINAL need not compare partitions.
     "do_not_merge_across_partitions_select_final": 1,
-    # On a cluster, a question within a question is asked once, and not by every shard again.
+    # On a cluster, a subquery must run only once, and not once on every shard.
     "distributed_product_mode": "global",
     "result_overflow_mode": "throw",
     "read_overflow_mode": "throw",
@@ -35,24 +38,24 @@ _SETTINGS: Mapping[str, Any] = {
 
 
 BREAK_S = 1.0
-"""After no answer, how long storage is not asked again: a queue of questions would each wait for
-the same timeout."""
+"""How long queries fail at once after storage did not respond. Otherwise each query in the queue
+would wait for the same timeout."""
 TIMEOUT_MARGIN_S = 5
-"""How much longer a client waits than a query may take: the server must be the one that gives up,
-or a slow query looks like a server that is gone."""
+"""How much longer a client waits than a query may take. The server must give up first, because
+otherwise a slow query looks like a server that does not respond."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """What one query may take; 0 for no limit.
+    """The limits of one query. 0 means no limit.
 
     Attributes:
         timeout_s: time after which ClickHouse stops the query.
-        memory_bytes: memory of the query in ClickHouse.
-        read_rows: rows that it may read.
-        result_rows: rows that its result may have.
+        memory_bytes: memory that the query may use in ClickHouse.
+        read_rows: rows that the query may read.
+        result_rows: rows that the query result may have.
     """
 
     timeout_s: int
@@ -62,7 +65,7 @@ class QueryLimits:
 
 
 class Reader:
-    """Runs queries: one at a time for each client, while further queries wait for a free one."""
+    """Runs queries: one at a time on each client. Further queries wait for a free client."""
 
     def __init__(
         self,
@@ -73,15 +76,15 @@ class Reader:
         waiting_max: int = 1000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare the clients; none connects before the first query.
+        """Start without clients: they connect when they are needed.
 
         Args:
-            connect: makes a client, called for each of `clients` when it is first needed, and
-                after a failure. Its time-out must be `TIMEOUT_MARGIN_S` longer than
-                `limits.timeout_s`.
-            clients: queries that run at once.
-            limits: of every query.
-            waiting_max: queries that may wait for a client.
+            connect: creates a client. It is called for each of `clients` when it is first needed,
+                and after a failure. The timeout of the client must be `TIMEOUT_MARGIN_S` longer
+                than `limits.timeout_s`.
+            clients: number of queries that run at the same time.
+            limits: limits of every query.
+            waiting_max: number of queries that may wait for a client.
             clock: monotonic, in seconds.
         """
         self._connect = connect
@@ -98,7 +101,7 @@ class Reader:
         self._queries = 0
         self._queries_max = clients + waiting_max
         self._guard = threading.Lock()
-        self._running: dict[str, Connections | None] = {}  # None: connecting, or done
+        self._running: dict[str, Connections | None] = {}  # None: not on a client
         self._stopped: set[str] = set()
         self._clock = clock
         self._broken_until_s = float("-inf")
@@ -106,13 +109,22 @@ class Reader:
     async def query(
         self, sql: str, parameters: Mapping[str, Any], **settings: Any
     ) -> Sequence[Sequence[Any]]:
-        """The rows of `sql`, whose `{name:Type}` places are bound to `parameters`.
+        """Run a query. If the caller cancels it, ClickHouse stops it.
 
-        settings: ClickHouse's, where others than the reader's are meant. When it is cancelled,
-        storage stops working at it. Raises StorageError, BusyError when too many are waiting.
+        Args:
+            sql: the query, with placeholders `{name:Type}`.
+            parameters: values of the placeholders.
+            **settings: ClickHouse settings that replace those of the reader.
+
+        Returns:
+            The rows of the query result.
+
+        Raises:
+            BusyError: the query queue is full.
+            StorageError: the query failed.
         """
         if self._queries >= self._queries_max:
-            raise BusyError("As many queries are waiting as may")
+            raise BusyError("The query queue is full")
         tag = uuid4().hex
         settings = {**self._settings, **settings, "log_comment": tag}
         job = self._threads.submit(self._query, sql, dict(parameters), settings, tag)
@@ -132,10 +144,10 @@ class Reader:
             raise UnavailableError("Storage did not answer a moment ago")
         self._running[tag] = None
         try:
-            return self._ask(sql, parameters, settings, tag)
+            return self._run(sql, parameters, settings, tag)
         except StorageError as error:
-            gone = error.code is None and not isinstance(error, PausedError)
-            if gone and tag not in self._stopped:
+            no_response = error.code is None and not isinstance(error, PausedError)
+            if no_response and tag not in self._stopped:
                 self._broken_until_s = self._clock() + BREAK_S
             raise
         finally:
@@ -143,7 +155,7 @@ class Reader:
                 del self._running[tag]
                 self._stopped.discard(tag)
 
-    def _ask(
+    def _run(
         self, sql: str, parameters: dict[str, Any], settings: dict[str, Any], tag: str
     ) -> Sequence[Sequence[Any]]:
         try:
@@ -154,14 +166,14 @@ class Reader:
         self._running[tag] = connections
         try:
             if tag in self._stopped:
-                raise TransientError("Nobody waits for the answer any more")
+                raise TransientError("The query was cancelled")
             with storage_errors():
                 rows = client.query(sql, parameters=parameters, settings=settings).result_rows
         except Exception:
-            # What the embedded engine had of the answer would be a part of the next one.
+            # The embedded engine would put the rest of this query result into the next one.
             client.close()
             raise
-        with self._guard:  # a stop that comes later must not meet the next query of this client
+        with self._guard:  # a later `_stop` of this query must not stop the client's next query
             self._running[tag] = None
             if tag in self._stopped:
                 client.close()
@@ -171,7 +183,7 @@ class Reader:
 
     def _stop(self, tag: str) -> None:
         with self._guard:
-            if tag not in self._running:  # it has ended, or was never begun
+            if tag not in self._running:  # the query has ended or never started
                 return
             self._stopped.add(tag)
             connections = self._running[tag]
@@ -183,7 +195,7 @@ class Reader:
         self._kill(tag)
 
     def _kill(self, tag: str) -> None:
-        """Of the embedded engine."""
+        """Stop a query in the embedded engine."""
         try:
             client = self._connect()
             try:
@@ -194,8 +206,8 @@ class Reader:
                     )
             finally:
                 client.close()
-        except StorageError as error:  # nobody waits for this thread
-            log.warning("a query that nobody waits for could not be stopped", error=str(error))
+        except StorageError as error:  # no caller gets the result of this job
+            log.warning("a cancelled query could not be stopped", error=str(error))
 
     def close(self) -> None:
         """Stop the running queries, then close the clients."""

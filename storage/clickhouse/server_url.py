@@ -1,7 +1,7 @@
-"""The URL of a ClickHouse server: its parts, and what is wrong with one that can't be used.
+"""Parse the URL of a ClickHouse server, and explain what is wrong with an invalid URL.
 
-The scheme decides about TLS, whatever the port. No message repeats a part of the URL that may hold
-a password.
+The scheme decides whether TLS is used; the port does not matter. Error messages contain no part of
+the URL that may be a password.
 """
 
 import re
@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 PORTS = {"http": 8123, "https": 8443}
 TLS_OPTIONS = ("ca_cert", "client_cert", "client_cert_key", "verify")
-"""What a query string may say: PEM files, and whether the server's certificate is checked."""
+"""Options of the query string: PEM files, and whether the server's certificate is verified."""
 USER_DEFAULT = "default"
 
 _ESCAPES = "write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, [ as %5B, ] as %5D and % as %25"
@@ -18,8 +18,20 @@ _ESCAPES = "write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, [ as %5B, ] 
 
 @dataclass(frozen=True, slots=True)
 class ServerUrl:
-    """database: None for the user's own; verify: the server's certificate; the others of TLS are
-    PEM files."""
+    """The parts of the URL.
+
+    Attributes:
+        scheme: http or https.
+        host: name or address, without brackets.
+        port: TCP port.
+        user: name of the ClickHouse user.
+        password: password of the user.
+        database: name of the database, or None for the default database of the user.
+        ca_cert: PEM file of the authority that signed the server's certificate.
+        client_cert: PEM file with the certificate of the client.
+        client_cert_key: PEM file with the key of the client.
+        verify: whether the server's certificate is verified.
+    """
 
     scheme: str
     host: str
@@ -34,27 +46,31 @@ class ServerUrl:
 
     @property
     def address(self) -> str:
-        """What may be shown: no user, no password."""
+        """The URL without user, password and database, for messages."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
 
 def parse_server_url(url: str) -> ServerUrl:
-    """Raises ValueError saying what to write instead."""
+    """Parse the URL of a server.
+
+    Raises:
+        ValueError: the URL is not valid. The message says what to write instead.
+    """
     if not url.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
     if re.search(r"[\s\x00-\x1f\x7f\\]", url):
         raise ValueError("must have no spaces, control characters or backslashes: escape them")
     if re.search(r"%(?![0-9A-Fa-f]{2})", url):
-        raise ValueError(f"has a % that begins no escape: in user and password {_ESCAPES}")
+        raise ValueError(f"has a % that starts no escape: in user and password {_ESCAPES}")
     try:
         parts = urlsplit(url)
-    except ValueError:  # its own text repeats what may be the password
+    except ValueError:  # its text may contain the password
         raise ValueError(f"can't be read: in user and password {_ESCAPES}") from None
     userinfo, _, _ = parts.netloc.rpartition("@")
     path = parts.path.removesuffix("/")
     if "#" in url or "@" in userinfo or "@" in path or "@" in parts.query:
-        raise ValueError(f"can't be told apart: in user and password {_ESCAPES}")
+        raise ValueError(f"can't be split into its parts: in user and password {_ESCAPES}")
     try:
         host, port = parts.hostname, parts.port
     except ValueError:
@@ -62,7 +78,7 @@ def parse_server_url(url: str) -> ServerUrl:
     if not host or port == 0:
         raise ValueError("must name a host, such as http://user:password@clickhouse:8123/database")
     if "/" in path.removeprefix("/"):
-        raise ValueError(f"may have one name after the host, the database: in it {_ESCAPES}")
+        raise ValueError(f"may have only one name after the host, the database: in it {_ESCAPES}")
     options = _tls_options(parts.scheme, parts.query)
     user, _, password = userinfo.partition(":")
     return ServerUrl(

@@ -1,17 +1,25 @@
-"""Which ClickHouse we speak to: what our tests run on, and what is refused."""
+"""The versions of ClickHouse that are tested, and those that are refused."""
 
 import re
 
 from storage.errors import PausedError
 
 OLDEST = (25, 8)
-"""Every statement of ours runs on it: the contract tests do so on its engine."""
+"""Oldest supported release. The contract tests also run on its embedded engine."""
 NEWEST_TESTED = (26, 9)
-"""The embedded engine, and the server of the tests."""
+"""Release of the embedded engine, on which all tests run."""
 
 
 def check_version(version: str, address: str) -> None:
-    """Raises PausedError when a server of `version`, such as 26.9.2.1, is too old."""
+    """Check that a server is not too old.
+
+    Args:
+        version: version of the server, such as 26.9.2.1.
+        address: address of the server, for the message.
+
+    Raises:
+        PausedError: the server is older than the oldest supported release.
+    """
     if _release(version) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise PausedError(
@@ -20,7 +28,7 @@ def check_version(version: str, address: str) -> None:
 
 
 def is_untested(version: str) -> bool:
-    """Whether it is newer than what the tests run on."""
+    """Return whether `version` is newer than the newest tested release."""
     return _release(version) > NEWEST_TESTED
 
 
