@@ -1,1 +1,1 @@
-"""The query language: what a query string may say, and the SQL that it becomes."""
+"""The query language: parsing of query strings, and the SQL of their parts."""

@@ -1,7 +1,7 @@
-"""Dimensions: what events are grouped and filtered by, each an SQL expression of a closed list.
+"""Dimensions, by which events are grouped and filtered.
 
-Every dimension is a text; what an event does not have is the empty text. A key of a param is the
-only part that comes from a client, and is bound.
+Each dimension is an SQL expression from a closed list, and its value is a text. The text is empty
+if an event has no value. Only the key of a param comes from a client, and it is bound.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ ITEM_COLUMNS: Mapping[str, str] = {
     "item_list_name": "items.list_name",
     "item_promotion_name": "items.promotion_name",
 }
-"""Dimensions of each item in an event, by their column, which is joined under their name."""
+"""Dimensions of items to their columns. The array join gives each column the dimension's name."""
 
 TIME_UNITS: Mapping[str, Unit] = {
     "minute": "minute",
@@ -33,6 +33,7 @@ TIME_UNITS: Mapping[str, Unit] = {
     "weekly": "week",
     "monthly": "month",
 }
+"""Dimensions of time to the length of their buckets."""
 _COLUMNS: Mapping[str, str] = {
     "channel": "toString(channel_type)",
     "platform": "toString(channel_type)",
@@ -57,15 +58,17 @@ _COLUMNS: Mapping[str, str] = {
     "app_version": "toString(app_info_version)",
 }
 PARAM_PREFIXES: Mapping[str, str] = {"param.": "event_params", "user_param.": "user_params"}
+"""Prefix of a dimension of params to the column of these params."""
 KNOWN = (
     *TIME_UNITS, *_COLUMNS, *ITEM_COLUMNS, *(f"{prefix}<key>" for prefix in PARAM_PREFIXES)
 )  # fmt: skip
+"""All dimensions, as messages and the OpenAPI document list them."""
 FILTERABLE = tuple(name for name in KNOWN if name not in TIME_UNITS)
 _BUCKETS: Mapping[Unit, str] = {
     "minute": "formatDateTime({moment}, '%Y-%m-%d %H:%i:00')",
     "hour": "formatDateTime({moment}, '%Y-%m-%d %H:00:00')",
     "day": "formatDateTime({moment}, '%Y-%m-%d')",
-    # Weeks begin on Monday; Date32 reaches as far as our times.
+    # Weeks begin on Monday. Date32 covers all times that an event can have.
     "week": "toString(toDate32({moment}) - (toDayOfWeek({moment}) - 1))",
     "month": "formatDateTime({moment}, '%Y-%m')",
 }
@@ -73,15 +76,27 @@ _BUCKETS: Mapping[Unit, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """name: as clients write it; key: of the param, for the two kinds that have one."""
+    """One dimension.
+
+    Attributes:
+        name: as clients write it.
+        kind: where the value comes from.
+        key: key of the param if the kind is `param`, else empty.
+    """
 
     name: str
     kind: Literal["column", "time", "item", "param"]
     key: str = ""
 
     def text(self, bindings: Bindings, bounds: Range | None = None) -> str:
-        """Its SQL; an item's is a name that only the array join gives a meaning. bounds: of the
-        events, needed by times."""
+        """Build the SQL of the value.
+
+        The SQL of an item's dimension is a name that exists only after the array join.
+
+        Args:
+            bindings: takes the key of a param.
+            bounds: range of the events, required for the kind `time`.
+        """
         match self.kind:
             case "column":
                 return _COLUMNS[self.name]
@@ -101,7 +116,10 @@ class Dimension:
                 )
 
     def number(self, bindings: Bindings) -> str:
-        """The SQL of its numeric value, NULL where there is none; for a param alone."""
+        """Build the SQL of the numeric value, which is NULL if there is none.
+
+        Only params have one.
+        """
         assert self.kind == "param"
         return self._value("number", bindings)
 
@@ -109,11 +127,19 @@ class Dimension:
         column = PARAM_PREFIXES[self.name.partition(".")[0] + "."]
         key = bindings.text(self.key)
         value = f"{column}.{kind}_value[indexOf({column}.key, {key})]"
-        return f"({value} + 0.)" if kind == "number" else value  # -0 is 0
+        return f"({value} + 0.)" if kind == "number" else value  # -0 becomes 0
 
 
 def parse_dimension(name: str, parameter: str) -> Dimension:
-    """Raises ParameterError naming `parameter` and what there is."""
+    """Parse a dimension.
+
+    Args:
+        name: as the client wrote it.
+        parameter: query parameter that has the name, for the message.
+
+    Raises:
+        ParameterError: There is no such dimension.
+    """
     for prefix in PARAM_PREFIXES:
         key = name.removeprefix(prefix)
         if name.startswith(prefix) and key:
@@ -131,10 +157,15 @@ def parse_dimension(name: str, parameter: str) -> Dimension:
 
 
 def bucket(unit: Unit, bindings: Bindings, bounds: Range) -> str:
-    """The SQL of the name of the minute, hour, day, week or month that an event is in.
+    """Build the SQL of the name of the minute, hour, day, week or month of an event.
 
-    Hours and minutes of another zone than UTC carry their offset, for a clock that is set back
-    shows the same hour twice. bounds: of the events.
+    Names of hours and minutes carry the offset unless the zone is UTC. Without it, two hours would
+    have the same name when a clock is set back.
+
+    Args:
+        unit: length of the bucket.
+        bindings: takes the offsets of the zone.
+        bounds: range of the events, and their zone.
     """
     local = local_time(bounds, bindings)
     name = local.named(_BUCKETS[unit])

@@ -1,11 +1,16 @@
-"""Sums of floats that are exact, whatever the order of the rows: parts in SQL, put together here.
+"""Exact sums of floats, which do not depend on the order of the rows.
 
-A float that a decimal with six digits after its point is written as, such as 0.1 or any price,
-counts as that decimal, in millionths. Any other counts as the binary fraction that it is, in
-whole parts of `UNIT_EXPONENT`: its 53 bits, moved to the next lower multiple of `PLACE_BITS`, with
-a sum for each multiple. The result is rounded once, to the nearest float.
+SQL computes integer parts of a sum, and Python adds them up.
 
-PERF: 2.5 M rows in 50 ms, against 11 ms for storage's own sum, which depends on the order.
+- A float that stands for a decimal with up to six digits after the point, such as 0.1 or any price,
+  counts as that decimal. These are added in millionths.
+- Any other float counts as the binary fraction it is, a multiple of 2 ** `UNIT_EXPONENT`. Its 53
+  bits are shifted so that the exponent is a multiple of `PLACE_BITS`. Each multiple has a sum of
+  its own.
+
+The result is rounded once, to the nearest float.
+
+PERF: 2.5 M rows in 50 ms. The sum of ClickHouse takes 11 ms, but depends on the order of the rows.
 """
 
 import sys
@@ -13,12 +18,15 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 MILLION = 1_000_000
+"""Units of a decimal in 1."""
 UNIT_EXPONENT = -1074
-"""The smallest float is two to the power of this."""
+"""The smallest positive float is 2 to the power of this."""
 PLACE_BITS = 32
+"""Exponents of binary fractions are rounded down to multiples of this."""
 FLOAT_MAX = sys.float_info.max
+"""Sums that lie beyond the largest float become the largest float."""
 Parts = tuple[int, int, tuple[Sequence[int], Sequence[int]]]
-"""As `sum_parts` has them: how many numbers, their millionths, (places, sums) of the others."""
+"""Result of `sum_parts`: (count of numbers, millionths of decimals, (places, sums) of the rest)."""
 
 
 def _is_decimal(x: str) -> str:
@@ -29,14 +37,21 @@ def _is_decimal(x: str) -> str:
 
 
 def _millionths(x: str) -> str:
-    """SQL of a decimal in millionths, 0 of any other number."""
+    """Build the SQL of a decimal in millionths, which is 0 for any other number."""
     whole = f"toInt128(toInt64(if(abs({x}) < 4e18, {x}, 0.))) * {MILLION}"
     decimal = f"toInt128(toInt64(round(if(abs({x}) < 8e9, {x}, 0.) * 1e6)))"
     return f"multiIf(NOT {_is_decimal(x)}, toInt128(0), {x} = trunc({x}), {whole}, {decimal})"
 
 
 def sum_parts(column: str) -> str:
-    """SQL of the sum over a Nullable(Float64), for `total` and `average`."""
+    """Build the SQL that adds up a column.
+
+    Args:
+        column: SQL of a Nullable(Float64).
+
+    Returns:
+        SQL of a tuple, which the client reads as `Parts`.
+    """
     x = f"assumeNotNull({column})"
     exponent = f"bitAnd(bitShiftRight(reinterpretAsUInt64({x}), 52), 2047)"
     place = f"greatest({exponent}, 1) - 1"
@@ -51,7 +66,7 @@ def sum_parts(column: str) -> str:
 
 
 def order_by_sum(column: str) -> str:
-    """SQL of a float to order sums by, NULL where there is none."""
+    """Build the SQL of a float to order groups by their sum. It is NULL if there are no numbers."""
     parts = sum_parts(column)
     others = (
         f"arraySum((place, bits) -> toFloat64(bits) * pow(2, place * {PLACE_BITS} +"
@@ -61,19 +76,19 @@ def order_by_sum(column: str) -> str:
 
 
 def row_sum(numbers: str) -> str:
-    """SQL of the sum over an array of floats, as one float."""
+    """Build the SQL of the sum of an array of floats, as one float. Its decimals add up exactly."""
     decimals = f"toFloat64(arraySum(x -> {_millionths('x')}, {numbers})) / {MILLION}"
     others = f"arraySum(x -> if({_is_decimal('x')}, 0., x), {numbers})"
     return f"greatest(least({decimals} + {others}, {FLOAT_MAX!r}), -{FLOAT_MAX!r})"
 
 
 def total(parts: Parts) -> float | None:
-    """The sum, None of no numbers; the largest float where it lies beyond."""
+    """Return the sum, or None if there are no numbers. It is never infinite."""
     return None if not parts[0] else _nearest(_exact(parts))
 
 
 def average(parts: Parts) -> float | None:
-    """None of no numbers."""
+    """Return the average, or None if there are no numbers."""
     return None if not parts[0] else _nearest(_exact(parts) / parts[0])
 
 

@@ -1,9 +1,11 @@
-"""Filters: `os=iOS`, `os!=iOS`, `param.depth>=50`, `hostname^=shop`, `city*=burg`.
+"""Filters such as `os=iOS`, `os!=iOS`, `param.depth>=50`, `hostname^=shop` and `city*=burg`.
 
-The operator stands between the dimension and the value; in a query string that is the `=` with
-what is before it. The same dimension with the same operator again widens `=`, `^=` and `*=` to any
-of the values, and `!=`, `!^=` and `!*=` to none of them; bounds must all hold. An empty value
-stands for absent.
+The operator stands between the dimension and the value. In a query string its last character is the
+`=` of the pair, and its other characters end the name of the pair.
+
+A filter can have several values, given by pairs with the same dimension and operator. With `=`,
+`^=` and `*=` any of the values must match, with `!=`, `!^=` and `!*=` none of them may match, and
+bounds must all hold. An empty value matches events that have no value.
 """
 
 import re
@@ -23,14 +25,20 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """values: at least one; for a bound they are numbers."""
+    """One filter.
+
+    Attributes:
+        dimension: what is compared.
+        operator: one of `TEXT_OPERATORS` or `NUMBER_OPERATORS`.
+        values: at least one; numbers if the operator is one of `NUMBER_OPERATORS`.
+    """
 
     dimension: Dimension
     operator: str
     values: tuple[str, ...]
 
     def condition(self, bindings: Bindings) -> str:
-        """The SQL of it, true or false but never NULL."""
+        """Build the SQL condition. It is true or false, and never NULL."""
         if self.operator in NUMBER_OPERATORS:
             number = self.dimension.number(bindings)
             bounds = [
@@ -51,7 +59,7 @@ class Filter:
     def _equals(self, text: str, bindings: Bindings) -> str:
         condition = f"has({bindings.texts(self.values)}, {text})"
         if self.dimension.kind == "param":
-            # 10.50 is the number 10.5, which as a text it is not.
+            # 10.50 equals the number 10.5, but not the text 10.5.
             numbers = {number for value in self.values if (number := _number(value)) is not None}
             for number in sorted(numbers):
                 value = self.dimension.number(bindings)
@@ -60,9 +68,17 @@ class Filter:
 
 
 def parse_filters(pairs: Sequence[tuple[str, str]], known: Sequence[str]) -> tuple[Filter, ...]:
-    """Filters from what no parameter took, in the order of their first appearance.
+    """Parse filters.
 
-    known: the parameters, for the message. Raises ParameterError.
+    Args:
+        pairs: (name, value) of the query string, without those of parameters.
+        known: names of the parameters, for the message.
+
+    Returns:
+        One filter for each dimension and operator, in the order of their first pair.
+
+    Raises:
+        ParameterError: A dimension does not exist, or its operator or value does not fit.
     """
     values: dict[tuple[str, str], list[str]] = {}
     for name, value in pairs:
@@ -75,11 +91,11 @@ def parse_filters(pairs: Sequence[tuple[str, str]], known: Sequence[str]) -> tup
 
 
 def _split(name: str, value: str) -> tuple[str, str, str]:
-    """(dimension, operator, value): the parser of query strings split at the first `=`."""
+    """Return (dimension, operator, value) of a pair, which was split at the first `=`."""
     for operator in ("!^=", "!*=", "^=", "*=", "!=", ">=", "<="):
         if name.endswith(operator[:-1]):
             return name.removesuffix(operator[:-1]), operator, value
-    if not value:  # `a>5` has no `=` at all
+    if not value:  # `a>5` has no `=`
         for operator in (">", "<"):
             dimension, found, bound = name.partition(operator)
             if found:
@@ -100,8 +116,8 @@ def _filter(name: str, operator: str, values: list[str], known: Sequence[str]) -
     if operator in NUMBER_OPERATORS:
         if dimension.kind != "param":
             raise ParameterError(
-                f"Query parameter {name[:100]}: {operator} is for param.<key> and"
-                " user_param.<key> alone, the others are texts"
+                f"Query parameter {name[:100]}: {operator} works only for param.<key> and"
+                " user_param.<key>, because the others are texts"
             )
         if any(_number(value) is None for value in values):
             raise ParameterError(
@@ -111,7 +127,10 @@ def _filter(name: str, operator: str, values: list[str], known: Sequence[str]) -
 
 
 def _number(text: str) -> float | None:
-    """None for what is no number, or an integer that no float is: no event has it."""
+    """Return a number, or None for a text that is no finite number.
+
+    An integer that no float can hold is None too, because no event can have it.
+    """
     if _INTEGER.fullmatch(text) and abs(float(text)) >= 2**53 and Decimal(text) != float(text):
         return None
     try:

@@ -1,4 +1,7 @@
-"""Query parameters to a frozen Query; whatever is not on a closed list becomes a bound value."""
+"""Parse query parameters into a frozen Query.
+
+A value is either on a closed list or becomes a bound value of the SQL.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -14,16 +17,27 @@ from metrics_api.query.times import COMPARISONS, Comparison, Range, parse_range
 Consistency = Literal["eventual", "flushed"]
 CONSISTENCIES: tuple[Consistency, ...] = get_args(Consistency)
 GROUPINGS_MAX = 5
+"""Maximum number of dimensions in `group_by`."""
 LIMIT_DEFAULT, LIMIT_MAX = 1_000, 10_000
+"""Groups that are returned."""
 TOP_DEFAULT = 10
+"""Groups that /events/top returns when no limit is given."""
 UNLIMITED = {"channel", "platform", "minute", "hourly", "daily", "weekly", "monthly"}
-"""Dimensions with few values, or as many as the range says: all are given when none else is asked
-for, unless there is a limit."""
+"""Dimensions with few values, or with as many as the range has.
+
+A query that groups only by these has no default limit.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which events a question is about; names: any of them, of none for all."""
+    """The events that a query looks at.
+
+    Attributes:
+        names: only events with one of these names; empty for all events.
+        range: bounds of the event time.
+        filters: all must match.
+    """
 
     names: tuple[str, ...]
     range: Range
@@ -32,8 +46,22 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is computed of a selection. order: `key`, or the name of a measure, largest first;
-    limit: of the groups, None for all; other: whether the rest is a group too."""
+    """A metrics query, parsed.
+
+    Attributes:
+        selection: events to look at.
+        groups: dimensions to group by.
+        interval: length of the points of a series, None for no series.
+        measures: computed next to the event count and the user count.
+        order: what groups are ordered by: `key`, `total_count`, `unique_user_count` or the name of
+            a measure.
+        descending: whether the largest group comes first.
+        limit: maximum number of groups, None for all.
+        other: whether groups beyond the limit are merged into one.
+        fill: whether times without events are included.
+        compare: earlier range to compare with.
+        approximate: whether estimates are good enough.
+    """
 
     selection: Selection
     groups: tuple[Dimension, ...] = ()
@@ -48,7 +76,7 @@ class Query:
     approximate: bool = False
 
     def compared(self) -> "Query | None":
-        """The same of the range to compare with, if one was asked for."""
+        """Return the same query of the range to compare with, or None if there is none."""
         if self.compare is None:
             return None
         selected = self.selection
@@ -57,15 +85,23 @@ class Query:
 
 
 def _almost(parameters: Parameters) -> str:
-    """What was sent in the place of `event_name`, perhaps: as PHP and some clients name a list."""
+    """Return a hint at a parameter that may be a misspelled `event_name`, or an empty text.
+
+    PHP and some other clients write lists as `event_name[]`.
+    """
     names = [name for name, _ in parameters.pairs if "event" in name.lower()]
     return f": {names[0][:100]!r} is not known" if names else ""
 
 
 def parse_query(parameters: Parameters, *, now_us: int) -> Query:
-    """The query that `parameters` ask for, `to` being `now_us` when left out.
+    """Parse the parameters of /events/metrics.
 
-    Raises ParameterError.
+    Args:
+        parameters: of the request.
+        now_us: present time, in µs since 1970; the default of `to`.
+
+    Raises:
+        ParameterError: A parameter is missing or wrong, or two of them contradict each other.
     """
     parameters.choice("consistency", CONSISTENCIES)
     names = parameters.many("event_name")
@@ -102,7 +138,15 @@ def parse_query(parameters: Parameters, *, now_us: int) -> Query:
 
 
 def parse_top(parameters: Parameters, *, now_us: int) -> Query:
-    """The values of one dimension that have the most events, of any name. Raises ParameterError."""
+    """Parse the parameters of /events/top.
+
+    Args:
+        parameters: of the request.
+        now_us: present time, in µs since 1970; the default of `to`.
+
+    Raises:
+        ParameterError: A parameter is wrong.
+    """
     dimension = parse_dimension(parameters.one("dimension") or "event_name", "dimension")
     measures = parse_measures(parameters)
     limit = parameters.integer("limit", low=1, high=LIMIT_MAX) or TOP_DEFAULT
@@ -121,11 +165,15 @@ def parse_top(parameters: Parameters, *, now_us: int) -> Query:
 
 
 def parse_groups(parameters: Parameters) -> tuple[Dimension, ...]:
-    """From `group_by`: several, or one with commas between. Raises ParameterError."""
+    """Parse `group_by`. Dimensions may be given one by one, or separated by commas.
+
+    Raises:
+        ParameterError: There are too many, one is there twice, or one does not exist.
+    """
     names = [
         name
         for value in parameters.many("group_by")
-        # The key of a param may have a comma in it: then it stands alone.
+        # The key of a param may contain a comma, so a param must be given by itself.
         for name in ([value] if "param." in value else value.split(","))
     ]
     if len(names) > GROUPINGS_MAX or len(set(names)) < len(names):
@@ -136,7 +184,11 @@ def parse_groups(parameters: Parameters) -> tuple[Dimension, ...]:
 
 
 def parse_measures(parameters: Parameters) -> tuple[Measure, ...]:
-    """Raises ParameterError."""
+    """Parse `measure`, which may be given several times.
+
+    Raises:
+        ParameterError: There are too many, or one does not exist.
+    """
     texts = list(dict.fromkeys(parameters.many("measure")))
     if len(texts) > MEASURES_MAX:
         raise ParameterError(f"Query parameter measure may be given {MEASURES_MAX} times at most")
@@ -146,7 +198,19 @@ def parse_measures(parameters: Parameters) -> tuple[Measure, ...]:
 def parse_order(
     parameters: Parameters, measures: tuple[Measure, ...], default: str = "key"
 ) -> tuple[str, bool]:
-    """(by what, whether largest first). Raises ParameterError."""
+    """Parse `order`.
+
+    Args:
+        parameters: of the request.
+        measures: that groups may be ordered by.
+        default: order if none is given.
+
+    Returns:
+        What groups are ordered by, and whether the largest comes first.
+
+    Raises:
+        ParameterError: The order is not one of the keys, counts and measures.
+    """
     text = parameters.one("order") or default
     order = text.removeprefix("-")
     known = ["key", "total_count", "unique_user_count", *(measure.name for measure in measures)]
@@ -159,10 +223,17 @@ def parse_order(
 
 
 def parse_selection(parameters: Parameters, *, now_us: int, has_items: bool = False) -> Selection:
-    """What every other question has: `event_name` for some events alone, a range, filters.
+    """Parse `event_name`, the range and the filters.
 
-    has_items: whether these may be of items. To be called last, for what no one took is a filter.
-    Raises ParameterError.
+    Call it after all other parameters were taken, because the rest are filters.
+
+    Args:
+        parameters: of the request.
+        now_us: present time, in µs since 1970; the default of `to`.
+        has_items: whether filters by items are allowed.
+
+    Raises:
+        ParameterError: A parameter is wrong or unknown.
     """
     parameters.choice("consistency", CONSISTENCIES)
     names = tuple(parameters.many("event_name"))
@@ -174,11 +245,19 @@ def parse_selection(parameters: Parameters, *, now_us: int, has_items: bool = Fa
 
 
 def filters_of(parameters: Parameters) -> tuple[Filter, ...]:
-    """What no one took. Raises ParameterError."""
+    """Parse all parameters that were not taken as filters.
+
+    Raises:
+        ParameterError: One of them is no filter.
+    """
     return parse_filters(parameters.left(), parameters.known)
 
 
 def refuse_items(filters: tuple[Filter, ...]) -> None:
-    """Raises ParameterError when one of `filters` is of items."""
+    """Refuse filters by dimensions of items.
+
+    Raises:
+        ParameterError: There is such a filter.
+    """
     if any(filter_.dimension.kind == "item" for filter_ in filters):
-        raise ParameterError("Filters by items are for /events/metrics and /events/top alone")
+        raise ParameterError("Filters by items work only for /events/metrics and /events/top")

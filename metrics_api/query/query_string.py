@@ -1,4 +1,4 @@
-"""The query string of one request: each parameter is taken by name, the rest are filters."""
+"""The query string of one request. Parameters are taken by name, and the rest are filters."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -7,18 +7,28 @@ from urllib.parse import parse_qsl
 from metrics_api.errors import ParameterError
 
 PAIRS_MAX = 100
+"""Maximum number of pairs in a query string."""
 
 Choice = TypeVar("Choice", bound=str)
 
 
 class Parameters:
-    """Hands out each parameter once, and knows what was never asked for.
+    """The pairs of a query string, and the names that were taken.
 
-    An empty value counts as left out, but for filters, where it stands for absent.
+    A parameter with an empty value counts as absent. A filter with an empty value matches events
+    that have no value.
+
+    Attributes:
+        pairs: (name, value) in their order.
+        known: names of the parameters that were taken, whether they are there or not.
     """
 
     def __init__(self, query_string: str) -> None:
-        """Raises ParameterError."""
+        """Parse a query string.
+
+        Raises:
+            ParameterError: There are too many pairs, or one has a NUL character.
+        """
         try:
             pairs = parse_qsl(
                 query_string, keep_blank_values=True, max_num_fields=PAIRS_MAX, errors="replace"
@@ -34,20 +44,28 @@ class Parameters:
         self.known: list[str] = []
 
     def many(self, name: str) -> list[str]:
-        """The values of `name` that are not empty, in their order."""
+        """Take a parameter that may be given several times. Empty values are left out."""
         if name not in self.known:
             self.known.append(name)
         return [value for key, value in self.pairs if key == name and value]
 
     def one(self, name: str) -> str | None:
-        """Raises ParameterError when it is there several times."""
+        """Take a parameter that may be given once.
+
+        Raises:
+            ParameterError: It is there several times.
+        """
         values = self.many(name)
         if sum(key == name for key, _ in self.pairs) > 1:
             raise ParameterError(f"Query parameter {name} must be given once")
         return values[0] if values else None
 
     def choice(self, name: str, choices: Sequence[Choice]) -> Choice | None:
-        """Raises ParameterError when it is none of `choices`."""
+        """Take a parameter whose value is one of `choices`.
+
+        Raises:
+            ParameterError: The value is none of them.
+        """
         value = self.one(name)
         if value is None:
             return None
@@ -57,11 +75,19 @@ class Parameters:
         raise ParameterError(f"Query parameter {name} must be one of {', '.join(choices)}")
 
     def flag(self, name: str) -> bool:
-        """Raises ParameterError when it is neither true nor false."""
+        """Take a parameter that is true or false; absent is false.
+
+        Raises:
+            ParameterError: The value is neither.
+        """
         return self.choice(name, ("true", "false")) == "true"
 
     def integer(self, name: str, *, low: int, high: int) -> int | None:
-        """Raises ParameterError when it is no whole number from `low` to `high`."""
+        """Take a parameter that is a whole number from `low` to `high`.
+
+        Raises:
+            ParameterError: The value is no such number.
+        """
         value = self.one(name)
         if value is None:
             return None
@@ -72,5 +98,5 @@ class Parameters:
         return number
 
     def left(self) -> list[tuple[str, str]]:
-        """What nobody asked for."""
+        """Return the pairs that were not taken."""
         return [(name, value) for name, value in self.pairs if name not in self.known]

@@ -1,4 +1,4 @@
-"""Which rows a question is about, as SQL: the part that all questions share."""
+"""SQL that selects the events of a query. All endpoints share it."""
 
 from metrics_api.query.dimensions import ITEM_COLUMNS
 from metrics_api.query.measures import ITEM_NUMBERS
@@ -10,10 +10,13 @@ from storage.tables.schema import EVENTS_TABLE, KEY_TIME_UNKNOWN_US
 TIME_MAX_US = 10_413_791_999_999_999
 """The last instant that a DateTime64 column holds: the end of 2299."""
 KEY_HOURS_END_US = 2**32 * 1_000_000
-"""The hours in the sort key have 32 bits of seconds, and begin anew in 2106. ClickHouse 25.8 takes
-no notice when it prunes: a range that reaches beyond must not be pruned by them."""
+"""The hours in the sort key are 32-bit seconds, which wrap around in 2106.
+
+ClickHouse 25.8 ignores that when it prunes. So a range that reaches beyond must not be pruned by
+hours.
+"""
 EVENT = "name, key_time, id"
-"""What tells an event from all others, once copies are collapsed."""
+"""Columns that identify an event, once copies are collapsed."""
 
 _UNKNOWN = f"fromUnixTimestamp64Micro({KEY_TIME_UNKNOWN_US}, 'UTC')"
 _ITEM_JOIN = ", ".join(
@@ -25,11 +28,16 @@ _ITEM_JOIN = ", ".join(
 def select_rows(
     selection: Selection, columns: str, bindings: Bindings, *, items: bool = False
 ) -> str:
-    """SELECT of `columns` and the `user_hash`, a row for each event; when `items`, a row for each
-    item of it, or one without any.
+    """Build a SELECT of `columns` and `user_hash`, with one row for each event.
 
-    A month is the same in every copy of an event, so FINAL need not look across months: the
-    settings of every query say so.
+    FINAL collapses the copies of an event. All copies are in the same month, so the settings of
+    every query tell FINAL not to look across months.
+
+    Args:
+        selection: events to look at.
+        columns: SQL of the columns.
+        bindings: takes the bound values.
+        items: whether each item of an event has a row instead. An event without items has one row.
     """
     conditions = within(selection.range, bindings) + named_and_filtered(selection, bindings)
     join = f" LEFT ARRAY JOIN {_ITEM_JOIN}" if items else ""
@@ -38,19 +46,20 @@ def select_rows(
 
 
 def named_and_filtered(selection: Selection, bindings: Bindings) -> list[str]:
-    """All that a selection says but its range."""
+    """Build the SQL conditions of the names and filters of a selection."""
     conditions = [filter_.condition(bindings) for filter_ in selection.filters]
     if selection.names:
-        # As a list of one, too: `=` and IN of a constant use the sort key alike.
+        # One name is a list too: `=` and IN with a constant use the sort key in the same way.
         conditions.append(f"name IN {bindings.texts(selection.names)}")
     return conditions
 
 
 def within(bounds: Range, bindings: Bindings) -> list[str]:
-    """The bounds on the event time, and the same on the sort key, which prunes.
+    """Build the SQL conditions of a range.
 
-    The key's time is the event's own, but for an event whose time is that of its arrival and must
-    not be in the key: there it is a constant.
+    The event time is compared, and also the time in the sort key, so that ClickHouse can prune.
+    Both times are the same, except for events that state no time. Their event time is the time of
+    arrival, which differs between copies, and the time in the sort key is a constant.
     """
     has_key = bounds.end.us < KEY_HOURS_END_US
     conditions = []

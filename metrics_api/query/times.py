@@ -1,4 +1,4 @@
-"""Instants, ranges and time zones as clients write them."""
+"""Parse instants, ranges, durations and time zones."""
 
 import re
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Comparison = Literal["previous", "year"]
 COMPARISONS: tuple[Comparison, ...] = get_args(Comparison)
 
 EARLIEST_TEXT = "0001-01-01T00:00:00Z"
-"""How the reply prints a `from` that was not given."""
+"""Text of `from` in a query result if the request had none."""
 
 _RFC_3339 = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)[Tt ](?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?"
@@ -29,12 +29,17 @@ _LAST_STEPS = {"d": Step(days=1), "w": Step(days=7), "mo": Step(months=1), "y": 
 _LAST_UNITS: dict[str, Unit] = {
     "min": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month", "y": "month"
 }  # fmt: skip
-"""The longest buckets that `last` in such a unit has whole."""
+"""Unit of `last` to the longest bucket for which the range begins at the start of a bucket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instant:
-    """us: µs since 1970; text: as the reply prints it, in the offset it was given in."""
+    """An instant, and how a query result prints it.
+
+    Attributes:
+        us: µs since 1970.
+        text: RFC 3339, with the offset of the request.
+    """
 
     us: int
     text: str
@@ -42,8 +47,14 @@ class Instant:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """start and end are both inclusive; a start of None has no lower bound. step: what `last` asked
-    for, if it did."""
+    """A range of time. Both bounds are inclusive.
+
+    Attributes:
+        start: first instant, None for no lower bound.
+        end: last instant.
+        zone: name of the time zone of days and hours.
+        step: length of the range if it was given by `last`, else None.
+    """
 
     start: Instant | None
     end: Instant
@@ -51,12 +62,16 @@ class Range:
     step: Step | None = None
 
     def document(self) -> dict[str, str]:
-        """As replies print it."""
+        """Return the part of a query result that says which range it is of."""
         start = self.start.text if self.start is not None else EARLIEST_TEXT
         return {"from": start, "to": self.end.text}
 
     def compared(self, comparison: Comparison) -> "Range":
-        """The range before this one, or the same a year earlier. Raises ParameterError."""
+        """Return the range before this one, or the same range a year earlier.
+
+        Raises:
+            ParameterError: This range has no start, or the other one begins before the year 1.
+        """
         if self.start is None:
             raise ParameterError("Query parameter compare needs from or last")
         zone = zone_of(self.zone)
@@ -72,8 +87,18 @@ class Range:
 
 
 def parse_range(parameters: Parameters, *, now_us: int, buckets: Unit | None = None) -> Range:
-    """From `from`, `to`, `last` and `tz`. buckets: what `last` has whole, but for the present one,
-    unless they are longer than its unit. Raises ParameterError."""
+    """Parse `from`, `to`, `last` and `tz`.
+
+    Args:
+        parameters: of the request.
+        now_us: present time, in µs since 1970; the default of `to`.
+        buckets: length of the buckets of the query. With `last`, the range begins at the start of
+            such a bucket, so that only the present one is incomplete. Buckets that are longer than
+            the unit of `last` are ignored.
+
+    Raises:
+        ParameterError: A parameter is wrong, or two of them contradict each other.
+    """
     zone_name = parameters.one("tz") or UTC_NAME
     if zone_name not in zone_names():
         raise ParameterError(
@@ -96,15 +121,22 @@ def parse_range(parameters: Parameters, *, now_us: int, buckets: Unit | None = N
     end = parse_instant("to", texts["to"], zone, is_end=True) if texts["to"] else None
     end = end or _printed(now_us, zone)
     if start is not None and start.us > end.us:
-        told = "" if texts["to"] else ", which is now when it is left out"
-        raise ParameterError(f"Query parameter from must not be later than to{told}")
+        default = "" if texts["to"] else ", which is now when it is left out"
+        raise ParameterError(f"Query parameter from must not be later than to{default}")
     return Range(start, end, zone_name)
 
 
 def parse_instant(name: str, text: str, zone: tzinfo = UTC, *, is_end: bool = False) -> Instant:
-    """An RFC 3339 date-time, or a day of `zone`: its first instant, or its last when `is_end`.
+    """Parse an RFC 3339 date-time or a day.
 
-    Raises ParameterError naming the parameter `name`.
+    Args:
+        name: query parameter that has the text, for the message.
+        text: as the client wrote it.
+        zone: zone of a day.
+        is_end: whether a day stands for its last instant, not its first.
+
+    Raises:
+        ParameterError: The text is neither.
     """
     # An offset's "+" that was not percent-encoded arrives as a space.
     text = re.sub(r" (?=\d\d:\d\d$)", "+", text)
@@ -112,7 +144,9 @@ def parse_instant(name: str, text: str, zone: tzinfo = UTC, *, is_end: bool = Fa
     try:
         if _DAY.fullmatch(text):
             day = date.fromisoformat(text)
-            return _printed(first_us(day + timedelta(days=is_end), zone) - is_end, zone)
+            if not is_end:
+                return _printed(first_us(day, zone), zone)
+            return _printed(first_us(day + timedelta(days=1), zone) - 1, zone)
         if match is None:
             raise ValueError
         fraction = (match["fraction"] or "").rstrip("0")
@@ -131,12 +165,23 @@ def parse_instant(name: str, text: str, zone: tzinfo = UTC, *, is_end: bool = Fa
 
 
 def printed_ms(us: int) -> str:
-    """An instant as replies print what was measured: in UTC, to the millisecond."""
+    """Print an instant in UTC with milliseconds, as query results print times of events."""
     return moment_of(us).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_duration_us(name: str, text: str) -> int:
-    """Such as 30min, 2h, 7d or 1w. Raises ParameterError naming the parameter `name`."""
+    """Parse a duration such as 30min, 2h, 7d or 1w.
+
+    Args:
+        name: query parameter that has the text, for the message.
+        text: as the client wrote it.
+
+    Returns:
+        The duration in µs.
+
+    Raises:
+        ParameterError: The text is no such duration.
+    """
     match = _LAST.fullmatch(text)
     units = {"min": 60, "h": 3600, "d": 86_400, "w": 604_800}
     if match is None or match[2] not in units:
@@ -147,7 +192,11 @@ def parse_duration_us(name: str, text: str) -> int:
 
 
 def _parse_last(text: str) -> tuple[Step, Unit]:
-    """Minutes and hours go by the clock, the rest by the calendar."""
+    """Parse `last`.
+
+    Returns:
+        The step, in µs for minutes and hours and by the calendar for longer units; and the unit.
+    """
     match = _LAST.fullmatch(text)
     if match is None:
         raise ParameterError(
@@ -161,7 +210,7 @@ def _parse_last(text: str) -> tuple[Step, Unit]:
 
 
 def _printed(us: int, zone: tzinfo) -> Instant:
-    """As the contract prints it: whole seconds, and Z for UTC."""
+    """Make an instant whose text has whole seconds, and Z for UTC."""
     try:
         text = moment_of(us, zone).isoformat(timespec="seconds")
     except (ValueError, OverflowError) as error:

@@ -1,7 +1,7 @@
-"""Query parameters that no question knows: a refusal names them, for they are often its cause.
+"""Name unknown query parameters in error messages, because they are often the cause of an error.
 
-A list that is called `step[]`, or an `event` in the place of `event_name`, leaves a question
-without what it needs, and that is all that it says.
+For example, a client that sends `step[]` or `event` gets the error that `step` or `event_name` is
+missing. The message then also names the parameter that was sent.
 """
 
 import re
@@ -15,13 +15,14 @@ PARAMETERS = frozenset({
     "first_event", "from", "group_by", "id", "interval", "last", "limit", "measure", "order",
     "other", "period", "periods", "return_event", "scope", "step", "to", "tz", "window",
 })  # fmt: skip
-"""Of all questions."""
+"""Parameters of all endpoints."""
 _OPERATOR = re.compile(r"!?[\^*]$|!$|[<>].*$", re.DOTALL)
 NAMES_MAX = 3
+"""Maximum number of unknown parameters in a message."""
 
 
 def with_unknown(error: ParameterError, parameters: Parameters) -> ParameterError:
-    """`error`, with the names that are not known, unless it has one of them."""
+    """Return `error` with the names of unknown parameters, unless it already names one of them."""
     names = dict.fromkeys(name for name, _ in parameters.pairs if not _is_known(name))
     printed = [repr(name[:100]) for name in names][:NAMES_MAX]
     text = str(error)
@@ -31,7 +32,7 @@ def with_unknown(error: ParameterError, parameters: Parameters) -> ParameterErro
 
 
 def _is_known(name: str) -> bool:
-    """Whether it is a parameter or, without its operator, a filter."""
+    """Return whether a name is a parameter, or a filter once its operator is removed."""
     if name in PARAMETERS:
         return True
     dimension = _OPERATOR.sub("", name)

@@ -1,1 +1,1 @@
-"""HTTP, cache and formats around the endpoints. Read `resources` first."""
+"""HTTP resources, caches and formats around the endpoints. Read `resources` first."""

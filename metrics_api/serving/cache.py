@@ -1,6 +1,7 @@
-"""Where replies are kept for a short while: in this process, or in Redis (redis_cache.py).
+"""Caches of responses: the interface, and one in the memory of this process.
 
-A cache never fails: what it can't find or keep is computed again.
+`redis_cache` has the one in Redis. A cache raises no errors. A response that it can't find or store
+is computed again.
 """
 
 import time
@@ -12,7 +13,15 @@ from cachetools import TLRUCache
 
 
 class CachedResponse(msgspec.Struct, frozen=True):
-    """made_s: Unix time; life_s: how long it may be given out; is_truncated: its list goes on."""
+    """A response with the time for which it may be used.
+
+    Attributes:
+        body: of the response.
+        media_type: of the body.
+        made_s: Unix time at which its query was sent.
+        life_s: how long it may be used, in seconds.
+        is_truncated: whether its list was cut off at the limit.
+    """
 
     body: bytes
     media_type: str
@@ -22,17 +31,28 @@ class CachedResponse(msgspec.Struct, frozen=True):
 
 
 class Cache(Protocol):
-    async def get(self, key: str) -> CachedResponse | None: ...
+    """Stores responses by key until they expire."""
 
-    async def put(self, key: str, response: CachedResponse) -> None: ...
+    async def get(self, key: str) -> CachedResponse | None:
+        """Return the response of a key, or None if there is none or it has expired."""
 
-    async def close(self) -> None: ...
+    async def put(self, key: str, response: CachedResponse) -> None:
+        """Store a response for its `life_s`."""
+
+    async def close(self) -> None:
+        """Release all resources."""
 
 
 class MemoryCache:
-    """Of this process; the least recently used response goes first."""
+    """A cache in the memory of this process. It evicts the least recently used response first."""
 
     def __init__(self, *, bytes_max: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start empty.
+
+        Args:
+            bytes_max: maximum size of all bodies together. A larger body is not stored.
+            clock: monotonic, in seconds.
+        """
         self._responses: TLRUCache[str, CachedResponse] = TLRUCache(
             bytes_max,
             ttu=lambda _, response, now: now + response.life_s,
@@ -41,11 +61,14 @@ class MemoryCache:
         )
 
     async def get(self, key: str) -> CachedResponse | None:
+        """Return the response of a key, or None if there is none or it has expired."""
         return self._responses.get(key)
 
     async def put(self, key: str, response: CachedResponse) -> None:
+        """Store a response for its `life_s`."""
         if len(response.body) <= self._responses.maxsize:
             self._responses[key] = response
 
     async def close(self) -> None:
+        """Drop all responses."""
         self._responses.clear()

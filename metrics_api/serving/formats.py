@@ -1,4 +1,4 @@
-"""A reply as JSON, as CSV or as an Arrow stream, by what the client accepts."""
+"""Render a query result as JSON, CSV or an Arrow stream, whichever the client prefers."""
 
 import io
 from collections.abc import Mapping
@@ -19,16 +19,16 @@ _TYPES: Mapping[Kind, pa.DataType] = {
 
 
 def preferred_type(accept: str) -> str:
-    """What the `Accept` header asks for (RFC 9110, section 12.5.1).
+    """Choose the media type by the `Accept` header (RFC 9110, section 12.5.1).
 
-    The highest weight wins, then the type that was named, then JSON. Whoever accepts none of ours
-    gets JSON.
+    The highest weight wins. Of equal weights, the more specific range wins, then JSON. A client
+    that accepts none of the three types gets JSON.
     """
     ranges = [_range(part) for part in accept.split(",")]
     best, best_rank = JSON, (0.0, 0)
     for media_type in (JSON, CSV, ARROW):
         matching = [(named, weight) for name, named, weight in ranges if name in _names(media_type)]
-        # Of several that match, the most specific one has the weight.
+        # If several ranges match, the most specific one decides the weight.
         named, weight = max(matching, default=(0, 0.0))
         if weight > 0 and (weight, named) > best_rank:
             best, best_rank = media_type, (weight, named)
@@ -36,7 +36,7 @@ def preferred_type(accept: str) -> str:
 
 
 def _range(text: str) -> tuple[str, int, float]:
-    """(media range, how specific it is, weight). Parameters but the weight are of no account."""
+    """Return (media range, how specific it is, weight). Other parameters are ignored."""
     name, *parameters = (part.strip().lower() for part in text.split(";"))
     weight = 1.0
     for parameter in parameters:
@@ -50,12 +50,12 @@ def _range(text: str) -> tuple[str, int, float]:
 
 
 def _names(media_type: str) -> tuple[str, str, str]:
-    """The ranges that a media type is in."""
+    """Return the media ranges that contain a media type."""
     return media_type, f"{media_type.partition('/')[0]}/*", "*/*"
 
 
 def render(result: QueryResult, media_type: str) -> bytes:
-    """The body of the reply."""
+    """Return the body of a response in the given media type."""
     if media_type == JSON:
         return orjson.dumps(result.document)
     table = _table(result)

@@ -1,15 +1,24 @@
-"""What the metrics need to know of ingestion, without knowing ingestion."""
+"""The interface through which queries ask ingestion how fresh the stored events are."""
 
 from typing import Protocol
 
 
 class Freshness(Protocol):
-    async def flush(self, *, timeout_s: float) -> None:
-        """Make everything acknowledged so far queryable.
+    """Flushes events, and tells which events are queryable."""
 
-        Raises TimeoutError, which may say for the client what is slow.
+    async def flush(self, *, timeout_s: float) -> None:
+        """Make all events queryable that were acknowledged so far.
+
+        Args:
+            timeout_s: how long to wait, in seconds.
+
+        Raises:
+            TimeoutError: It took longer. The text may tell the client what is slow.
         """
 
     async def watermark_us(self) -> int:
-        """Everything received before it, in µs since 1970, is queryable. Raises TimeoutError, as
-        `flush` does."""
+        """Return the watermark in µs since 1970. All events received before it are queryable.
+
+        Raises:
+            TimeoutError: It took too long. The text may tell the client what is slow.
+        """

@@ -1,6 +1,7 @@
-"""Replies kept in Redis, for all workers and services that ask the same storage.
+"""Cache of responses in Redis.
 
-Imported only where there is a Redis: its client takes half a second to import.
+The module is imported only if Redis is configured, because the import of its client takes half a
+second.
 """
 
 import time
@@ -17,7 +18,7 @@ log = structlog.get_logger()
 
 
 class RedisCache:
-    """Shared by all workers and services that use the same storage."""
+    """A cache that all workers and services with the same storage share."""
 
     def __init__(
         self,
@@ -27,13 +28,20 @@ class RedisCache:
         on_state: Callable[[bool], None] = lambda up: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """namespace: of the storage that the replies are from; on_state: told whether Redis
-        answers."""
+        """Make the client. It connects when it is first used.
+
+        Args:
+            url: of Redis.
+            namespace: of the storage that the responses come from; part of each key.
+            on_state: called with True when Redis answers again, and with False when it fails.
+            clock: monotonic, in seconds.
+        """
         self._redis = Redis.from_url(url, **OPTIONS)
         self._namespace = namespace
         self._breaker = RedisBreaker("cache", on_change=on_state, clock=clock)
 
     async def get(self, key: str) -> CachedResponse | None:
+        """Return the response of a key, or None if there is none or Redis fails."""
         if self._breaker.is_paused:
             return None
         try:
@@ -51,6 +59,7 @@ class RedisCache:
         return None
 
     async def put(self, key: str, response: CachedResponse) -> None:
+        """Store a response for its `life_s`, unless Redis fails."""
         if self._breaker.is_paused:
             return
         life_ms = max(1, round(response.life_s * 1000))
@@ -61,6 +70,7 @@ class RedisCache:
             self._breaker.failed(error)
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._redis.aclose()
 
     def _key(self, key: str) -> str:

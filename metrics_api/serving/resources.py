@@ -1,4 +1,4 @@
-"""GET of every question: from the query string to the response, through the cache."""
+"""The HTTP resource of an endpoint: from the query string to the response, through the cache."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,9 +42,19 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class QueryContext:
-    """What the resources of all questions share. flush_timeout_s: how long
-    `?consistency=flushed` waits; open_s, closed_s: how long replies live whose range reaches the
-    watermark, and of those that only late events can change; now_us: the time of day."""
+    """What the resources of all endpoints share.
+
+    Attributes:
+        reader: runs the statements.
+        responses: cache of responses.
+        freshness: of the stored events.
+        instruments: of queries and their cache.
+        now_us: returns the present time, in µs since 1970.
+        flush_timeout_s: how long `?consistency=flushed` waits.
+        open_s: how long a response is cached if its range reaches the watermark.
+        closed_s: how long a response is cached if its range ends before the watermark, so that only
+            late events can change it.
+    """
 
     reader: Reader
     responses: SingleFlightCache
@@ -57,14 +67,27 @@ class QueryContext:
 
 
 class QueryResource:
+    """GET of one endpoint."""
+
     def __init__(self, name: str, endpoint: Endpoint, context: QueryContext) -> None:
-        """name: of the question, for Prometheus and the cache."""
+        """Make the resource.
+
+        Args:
+            name: of the endpoint, for instruments and cache keys.
+            endpoint: plans the query.
+            context: shared by all resources.
+        """
         self._name = name
         self._endpoint = endpoint
         self._context = context
         self._refusals: set[int | None] = set()
 
     async def on_get(self, req: Request, resp: Response) -> None:
+        """Answer a query from the cache or from storage.
+
+        Raises:
+            QueryError: The query is wrong, too large or too slow, or storage can't run it.
+        """
         context, media_type = self._context, preferred_type(req.accept)
         parameters = Parameters(req.query_string)
         is_flushed = parameters.choice("consistency", CONSISTENCIES) == "flushed"
@@ -73,8 +96,7 @@ class QueryResource:
         except ParameterError as error:
             raise with_unknown(error, parameters) from error
         pairs = [pair for pair in parameters.pairs if pair[0] != "consistency"]
-        asked = [self._name, media_type, pairs]
-        key = sha256(orjson.dumps(asked)).hexdigest()
+        key = sha256(orjson.dumps([self._name, media_type, pairs])).hexdigest()
 
         async def make() -> CachedResponse:
             return await self._make(plan, media_type, is_flushed=is_flushed)
@@ -103,13 +125,13 @@ class QueryResource:
                 str(error)
                 or f"The buffer was not flushed within {context.flush_timeout_s:g} s: retry later"
             ) from error
-        # Before storage is asked: what comes in from now on may not be in the answer.
+        # Taken before the query: events stored from now on may be missing in its result.
         made_us = context.now_us()
         with context.instruments.timed(self._name):
             rows = [await self._rows(statement) for statement in plan.statements]
         result = plan.result(rows)
         result.document["watermark"] = printed_ms(watermark_us)
-        # Events of the range that were received and not stored yet are missing: it is not closed.
+        # A range that reaches the watermark may lack events that were received but not stored yet.
         life_s = context.closed_s if plan.end_us < watermark_us else context.open_s
         body, is_truncated = render(result, media_type), result.document.get("truncated") is True
         return CachedResponse(body, media_type, made_us / 1_000_000, life_s, is_truncated)
@@ -122,14 +144,14 @@ class QueryResource:
         except StorageError as error:
             if error.code == RESULT_LIMIT:
                 raise QueryTooLargeError(
-                    "The answer is too large: ask for a limit, fewer groups or longer buckets"
+                    "The result is too large: ask for a limit, fewer groups or longer buckets"
                 ) from error
             if error.code in TIMEOUT_CODES or error.code in LIMIT_CODES:
                 raise QueryTimeoutError(
                     "The query takes too long or too much memory: ask for a shorter range"
                 ) from error
             if isinstance(error, PausedError):
-                if error.code not in self._refusals:  # one line for each reason
+                if error.code not in self._refusals:  # logged once for each reason
                     self._refusals.add(error.code)
                     log.error("storage refuses queries", error=str(error), code=error.code)
                 raise QueryRefusedError from error

@@ -1,4 +1,4 @@
-"""Replies from the cache, or computed: once for all who ask the same at the same time."""
+"""Responses from the cache. Equal queries that run at the same time are computed once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,24 +8,39 @@ from metrics_api.instruments import QueryInstruments
 from metrics_api.serving.cache import Cache, CachedResponse
 
 Make = Callable[[], Awaitable[CachedResponse]]
+"""Computes a response."""
 
 
 @dataclass(slots=True)
 class _Flight:
+    """A running computation, and the number of callers that wait for it."""
+
     task: asyncio.Task[CachedResponse]
     waiting: int = 0
 
 
 class SingleFlightCache:
+    """A cache that computes missing responses, each of them only once at a time."""
+
     def __init__(self, cache: Cache, instruments: QueryInstruments) -> None:
+        """Wrap a cache.
+
+        Args:
+            cache: stores the responses.
+            instruments: count the queries by how they were answered.
+        """
         self._cache = cache
         self._instruments = instruments
         self._flights: dict[str, _Flight] = {}
 
     async def get(self, key: str, make: Make) -> CachedResponse:
-        """The response under `key`. When all who wait for it are cancelled, so is making it.
+        """Return the response of a key, from the cache or computed.
 
-        Raises what `make` raises.
+        The computation is cancelled if all callers that wait for it are cancelled.
+
+        Args:
+            key: of the response.
+            make: computes it. What `make` raises is raised in all callers that wait for it.
         """
         response = await self._cache.get(key)
         if response is not None:
@@ -48,11 +63,12 @@ class SingleFlightCache:
                 self._instruments.abandoned()
 
     async def renew(self, key: str, make: Make) -> CachedResponse:
-        """A response made now, for one who must not get an older one. Raises what `make` raises."""
+        """Compute the response of a key anew, even if the cache has one, and store it."""
         self._instruments.cache("bypass")
         return await self._make(key, make)
 
     async def close(self) -> None:
+        """Close the cache."""
         await self._cache.close()
 
     async def _make(self, key: str, make: Make) -> CachedResponse:
@@ -62,6 +78,6 @@ class SingleFlightCache:
         return response
 
     def _land(self, key: str, flight: _Flight) -> None:
-        """Whoever comes from now on starts anew."""
+        """Forget a flight, so that the next caller starts a new one."""
         if self._flights.get(key) is flight:
             del self._flights[key]

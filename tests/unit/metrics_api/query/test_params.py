@@ -1,4 +1,4 @@
-"""Query parameters as clients write them."""
+"""Tests of query parameters as clients write them."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from metrics_api.query.query_string import Parameters
 from metrics_api.query.times import parse_instant
 
 NOW_US = 1_711_884_600_000_000
-"""2024-03-31T11:30:00Z: in Berlin, the clock was set forward this morning."""
+"""2024-03-31T11:30:00Z. In Berlin, the clock was set forward on this morning."""
 
 
 def parsed(query_string: str, *, now_us: int = NOW_US) -> Query:
@@ -128,7 +128,7 @@ def test_operators_are_told_from_values() -> None:
         ("group_by=os&group_by=os", "each once"),
         ("group_by=minute,hourly,daily,weekly,monthly,os", "5 dimensions at most"),
         ("daily=2024-01-15", "use from and to"),
-        ("os>5", "param.<key> and user_param.<key> alone"),
+        ("os>5", "only for param.<key> and user_param.<key>"),
         ("param.x>=many", "needs a number"),
         ("param.x>=nan", "needs a number"),
         ("param.=1", "is not known"),
