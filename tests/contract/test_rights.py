@@ -10,7 +10,7 @@ import pytest
 from ingest.event.arrow import TABLE_SCHEMA
 from storage.clickhouse.client import connect
 from storage.clickhouse.interruption import READ_ONLY
-from storage.clickhouse.reader import Reader
+from storage.clickhouse.reader import QueryLimits, Reader
 from storage.clickhouse.writer import Writer
 from storage.errors import PausedError
 from storage.tables.cluster import ClusterLayout
@@ -81,7 +81,7 @@ def test_a_user_who_may_not_create_is_told_to_let_an_admin_migrate(
 ) -> None:
     cluster, layout = place
     client = connect(url_of("stream"), settings=layout.settings)
-    with pytest.raises(PausedError, match="run event-stream migrate as one who has it"):
+    with pytest.raises(PausedError, match="run event-stream migrate as a user who has it"):
         migrate(client, TABLE_SCHEMA, layout=layout)
     assert cluster.servers[0].sql("SHOW TABLES", database=DATABASE) == ""
 
@@ -103,7 +103,7 @@ def test_an_admin_migrates_and_the_service_reads_and_inserts(
     reader = Reader(
         lambda: connect(url_of("stream"), settings={**layout.settings, **READ_ONLY}),
         clients=1,
-        timeout_s=10,
+        limits=QueryLimits(timeout_s=10),
     )
     assert asyncio.run(reader.query(sql, parameters, skip_unavailable_shards=1)) == []
     assert len(asyncio.run(recent_keys(reader, seconds=10**9, limit=1000))) == 100
@@ -148,7 +148,7 @@ def test_without_a_right_only_what_needs_it_is_missing(
     reader = Reader(
         lambda: connect(url_of("blind"), settings={**layout.settings, **READ_ONLY}),
         clients=1,
-        timeout_s=10,
+        limits=QueryLimits(timeout_s=10),
     )
     sql, parameters = broken_parts_query(layout)
     with pytest.raises(PausedError, match=r"system\.detached_parts"):
