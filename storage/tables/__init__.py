@@ -1,4 +1,4 @@
-"""The tables in ClickHouse: what they look like, how they are created and kept up to date.
+"""The tables in ClickHouse: their definitions, migrations and inspection.
 
 Read `schema` first, then `migrations`.
 """

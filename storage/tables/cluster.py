@@ -1,8 +1,8 @@
-"""Where the tables are: on one server, or replicated on a cluster and distributed over its shards.
+"""The layout of the tables: on one server, or replicated and sharded on a cluster.
 
-On a cluster each table is two: `events_local`, of which every shard has a part and every replica a
-copy, and `events`, through which all of them are read and written. The macros `{shard}` and
-`{replica}` are those of the servers' configuration.
+On a cluster each table has two parts. `events_local` holds rows: every shard has some of the rows,
+and every replica of the shard has a copy of them. `events` is a Distributed table that reads and
+writes all shards. The macros `{shard}` and `{replica}` come from the configuration of the servers.
 """
 
 from collections.abc import Mapping
@@ -11,41 +11,52 @@ from dataclasses import dataclass
 from storage.tables.sharding import Sharding
 
 _CLUSTER_SETTINGS: Mapping[str, int | str] = {
-    # What was written is asked of the replica that took it, as long as that one is there, whichever
-    # server the client is connected to: the others have it only a moment later.
+    # A query must read the replica that took the inserts, because the other replicas have the rows
+    # only a moment later. With these two settings both use the first replica of a shard while it is
+    # available, whichever server the client is connected to.
     "load_balancing": "first_or_random",
     "prefer_localhost_replica": 0,
-    # A replica that can't reach its Keeper says so within seconds, instead of after our time-out.
+    # A replica that can't reach Keeper must fail within seconds, before the client times out.
     "insert_keeper_max_retries": 5,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterLayout:
-    """cluster: as `system.clusters` names it, None for one server."""
+    """The layout of the tables, and the parts of SQL statements that depend on it.
+
+    Attributes:
+        cluster: name of the cluster in `system.clusters`, or None for one server.
+    """
 
     cluster: str | None = None
 
     @property
     def settings(self) -> Mapping[str, int | str]:
-        """Of ClickHouse, for inserts and questions alike."""
+        """ClickHouse settings for inserts and queries."""
         return _CLUSTER_SETTINGS if self.cluster else {}
 
     def everywhere(self, table: str) -> str:
-        """A system table: of this server or of every replica of the cluster."""
+        """Return the SQL that reads a system table of this server, or of all replicas."""
         return f"clusterAllReplicas('{self.cluster}', {table})" if self.cluster else table
 
     def local(self, table: str) -> str:
-        """The name of the table that has the rows."""
+        """Return the name of the table that holds the rows."""
         return f"{table}_local" if self.cluster else table
 
     @property
     def on_cluster(self) -> str:
-        """To follow the name of what is made or changed."""
+        """The ON CLUSTER clause, which follows the name of a created or altered table."""
         return f" ON CLUSTER `{self.cluster}`" if self.cluster else ""
 
     def engine(self, name: str, *arguments: str, shared: bool = False) -> str:
-        """The table engine `name`; shared: every server has all the rows."""
+        """Return the SQL of a table engine.
+
+        Args:
+            name: the engine, without the prefix Replicated.
+            *arguments: arguments of the engine.
+            shared: whether every server has all rows, instead of those of its shard.
+        """
         if self.cluster:
             name = f"Replicated{name}"
             shard, replica = ("all", "{shard}-{replica}") if shared else ("{shard}", "{replica}")
@@ -54,13 +65,24 @@ class ClusterLayout:
         return f"{name}({', '.join(arguments)})" if arguments else name
 
     def distributed_ddl(self, table: str, key: str) -> tuple[str, ...]:
-        """What makes the parts one table; key: rows of the same key are on the same shard."""
+        """Return the statements that create the Distributed table; on one server, none.
+
+        Args:
+            table: name of the Distributed table.
+            key: sharding key, an SQL expression. Rows with the same key are on the same shard.
+        """
         if not self.cluster:
             return ()
         return (f"CREATE TABLE IF NOT EXISTS {self._distributed(table, key)}",)
 
     def sharded_ddl(self, table: str, sharding: Sharding, *, replace: bool = False) -> str:
-        """The same by the event, remembering the eras. replace: the one that is there."""
+        """Return the statement that creates a Distributed table sharded by the event.
+
+        Args:
+            table: name of the Distributed table.
+            sharding: the eras. They are stored in the comment of the table.
+            replace: whether to replace an existing table.
+        """
         create = "CREATE OR REPLACE TABLE" if replace else "CREATE TABLE IF NOT EXISTS"
         return f"{create} {self._distributed(table, sharding.key())} COMMENT '{sharding.comment()}'"
 
@@ -72,5 +94,5 @@ class ClusterLayout:
         )
 
     def tables(self, table: str) -> tuple[str, ...]:
-        """All tables that are changed when its columns are: a shard's own before what reads it."""
+        """Return the tables to alter for a new column: the local one before the Distributed one."""
         return (self.local(table), table) if self.cluster else (table,)

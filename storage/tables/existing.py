@@ -1,4 +1,4 @@
-"""What a database has of our tables, on this server and on the others of its cluster."""
+"""Find the tables of Event Stream that exist, on the connected server and on its cluster."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,18 @@ from storage.tables.sharding import Sharding
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """missing: tables that some server lacks; missing_here: tables that the connected server lacks;
-    applied: versions of the steps that are done; columns: of the events table, none without it;
-    rekeying: what is left to do for an earlier version's table; sharding: of the events table, None
-    without it; slots: the sum of the weights of the cluster's shards; has_one_key: whether all
-    servers use the same sharding key."""
+    """The state of the tables.
+
+    Attributes:
+        missing: tables that at least one server lacks.
+        missing_here: tables that the connected server lacks.
+        applied: versions of the migration steps that were applied.
+        columns: columns of the events table. Empty when there is no events table.
+        rekeying: next step of the rekeying, or None when there is nothing to rekey.
+        sharding: sharding of the events table, or None without an events table or cluster.
+        slots: sum of the weights of the cluster's shards. 1 without a cluster.
+        has_one_key: whether all servers use the same sharding key.
+    """
 
     missing: frozenset[str]
     missing_here: frozenset[str]
@@ -34,16 +41,22 @@ class Found:
 class _Table:
     engine: str
     sorting_key: str
-    comment: str
 
 
 def look(client: Client, layout: ClusterLayout) -> Found:
-    """Raises PausedError when a table is not ours, what the driver raises."""
+    """Find the existing tables.
+
+    The exceptions of the driver are not converted.
+
+    Raises:
+        PausedError: a table is not one of Event Stream, the cluster is unknown, its servers
+            disagree on the sharding, or shards were removed.
+    """
     expected = expected_tables(layout)
     [(database,)] = client.query("SELECT currentDatabase()").result_rows
     names = {"database": database, "tables": [*expected, NEW, OLD]}
     rows = client.query(
-        "SELECT name, engine, sorting_key, comment FROM system.tables"
+        "SELECT name, engine, sorting_key FROM system.tables"
         " WHERE database = {database:String} AND name IN {tables:Array(String)}",
         parameters=names,
     ).result_rows
@@ -65,18 +78,18 @@ def look(client: Client, layout: ClusterLayout) -> Found:
         return Found(missing_here, missing_here, applied, columns, rekeying, None, 1)
     slots = _slots(client, layout)
     shardings = _shardings(client, layout, names)
-    # A server that was away when a shard was added has fewer eras, a new one has no table.
+    # A server that was down when a shard was added has fewer eras. A new server has no table.
     sharding = max(shardings, key=lambda sharding: len(sharding.eras), default=None)
     if sharding is not None:
         if any(sharding.eras[: len(other.eras)] != other.eras for other in shardings):
             raise PausedError(
                 f"The servers of cluster {layout.cluster} do not agree on which shard an event"
-                f" is: compare the comments of their tables {EVENTS_TABLE}"
+                f" is stored: compare the comments of their tables {EVENTS_TABLE}"
             )
         if slots < sharding.slots:
             raise PausedError(
                 f"Cluster {layout.cluster} has shards of weight {slots}, and had"
-                f" {sharding.slots}: put them back, for they have events"
+                f" {sharding.slots}: put them back, because they hold events"
             )
     missing = missing_here | _missing_elsewhere(client, layout, names)
     has_one_key = len(set(shardings)) <= 1
@@ -86,7 +99,7 @@ def look(client: Client, layout: ClusterLayout) -> Found:
 def _shardings(
     client: Client, layout: ClusterLayout, names: Mapping[str, object]
 ) -> list[Sharding]:
-    """Of each server that answers and has the events table."""
+    """Return the sharding of each server that responds and has the events table."""
     rows = client.query(
         f"SELECT comment FROM {layout.everywhere('system.tables')}"
         " WHERE database = {database:String} AND name = {table:String}",
@@ -97,7 +110,7 @@ def _shardings(
         return [Sharding.parse(comment) for (comment,) in rows]
     except ValueError as error:
         raise PausedError(
-            f"A table {EVENTS_TABLE} on another server of cluster {layout.cluster} is not one of"
+            f"A table {EVENTS_TABLE} on a server of cluster {layout.cluster} is not one of"
             " Event Stream, and was left alone: name another database in clickhouse_url"
         ) from error
 
@@ -124,11 +137,6 @@ def _check_ours(tables: Mapping[str, _Table], database: str, layout: ClusterLayo
             if name == EVENTS_TABLE and not layout.cluster:
                 keys.append(EARLIER_SORT_KEY)
             ours = ours and table.sorting_key in keys
-        if ours and name == EVENTS_TABLE and layout.cluster:
-            try:
-                Sharding.parse(table.comment)
-            except ValueError:
-                ours = False
         if not ours:
             sort = f", sorted by {table.sorting_key}" if table.sorting_key else ""
             raise PausedError(
@@ -156,7 +164,7 @@ def _slots(client: Client, layout: ClusterLayout) -> int:
 def _missing_elsewhere(
     client: Client, layout: ClusterLayout, names: Mapping[str, object]
 ) -> frozenset[str]:
-    # Of those servers that answer: one that is down must not keep the others from working.
+    # Only servers that respond count, because one that is down must not block the others.
     rows = client.query(
         f"SELECT database, name, count() FROM {layout.everywhere('system.tables')}"
         " WHERE database = {database:String} AND name IN {tables:Array(String)}"

@@ -1,4 +1,4 @@
-"""The tables that are ours: their names, and how one of ours is told from another's."""
+"""The tables of Event Stream, and the properties by which they are recognized."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,20 +9,24 @@ from storage.tables.schema import EVENTS_TABLE, SORT_KEY
 
 MIGRATIONS_TABLE = "schema_migrations"
 DATA_TABLES = (EVENTS_TABLE, *(table for _, table in ROLLUPS))
-"""Those with events, or with what was made of them."""
+"""The tables that hold events or data derived from events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """engine: how its name ends, for that may begin with Replicated or Shared; sorting_key: None
-    when it does not tell."""
+    """The properties of a table of Event Stream.
+
+    Attributes:
+        engine: end of the engine's name, which may begin with Replicated or Shared.
+        sorting_key: sort key of the table, or None when it is not compared.
+    """
 
     engine: str
     sorting_key: str | None = None
 
 
 def expected_tables(layout: ClusterLayout) -> Mapping[str, Shape]:
-    """All of them, by name."""
+    """Return all tables of Event Stream, by name."""
     shapes = {
         layout.local(EVENTS_TABLE): Shape("ReplacingMergeTree", SORT_KEY),
         **{layout.local(table): Shape("AggregatingMergeTree") for _, table in ROLLUPS},

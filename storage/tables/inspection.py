@@ -1,4 +1,4 @@
-"""Is what the tables have sound? What the service asks while it runs, and what the doctor asks."""
+"""Queries that check the tables, for the service and for `event-stream doctor`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,9 +14,13 @@ KEYS_PER_QUERY = 10_000
 
 
 def broken_parts_query(layout: ClusterLayout) -> tuple[str, Mapping[str, Any]]:
-    """For the parts that a server set aside because it could not read them.
+    """Return the query for broken parts: a server detaches a part that it can't read.
 
-    Rows are (host, table, part, reason), of all replicas on a cluster.
+    Args:
+        layout: layout of the tables. On a cluster all replicas are queried.
+
+    Returns:
+        (SQL, parameters). Rows of the query result are (host, table, part, reason).
     """
     return (
         "SELECT concat(hostName(), ':', toString(tcpPort())), table, name, reason"
@@ -28,7 +32,12 @@ def broken_parts_query(layout: ClusterLayout) -> tuple[str, Mapping[str, Any]]:
 
 
 async def recent_keys(reader: Reader, *, seconds: int, limit: int) -> list[str]:
-    """EVENT_KEY of the last `limit` events received in the last `seconds`, oldest first.
+    """Return the EVENT_KEY of recent events, oldest first.
+
+    Args:
+        reader: runs the query.
+        seconds: only events received in the last `seconds` are returned.
+        limit: only the last `limit` events are returned.
 
     Raises:
         StorageError: the query failed.
@@ -36,7 +45,7 @@ async def recent_keys(reader: Reader, *, seconds: int, limit: int) -> list[str]:
     recent = f"FROM {EVENTS_TABLE} WHERE received_at >= now() - {{seconds:UInt32}}"
     last = "ORDER BY received_at DESC LIMIT {limit:UInt64}"
     rows = await reader.query(
-        # PERF: the times first, because sorting the ids of all events takes 200 MB more.
+        # PERF: find the first time with a sort of times only. A sort with ids takes 200 MB more.
         f"WITH (SELECT min(received_at) FROM (SELECT received_at {recent} {last})) AS first"
         f" SELECT {EVENT_KEY} {recent} AND received_at >= first {last}",
         {"seconds": seconds, "limit": limit},
@@ -47,7 +56,11 @@ async def recent_keys(reader: Reader, *, seconds: int, limit: int) -> list[str]:
 
 
 def count_events(client: Client) -> tuple[int, int]:
-    """(events, different ids). Raises StorageError."""
+    """Return (count of events, count of different ids).
+
+    Raises:
+        StorageError: the query failed.
+    """
     with storage_errors():
         [(events, ids)] = client.query(
             f"SELECT count(), uniqExact(id) FROM {EVENTS_TABLE} FINAL"
@@ -56,7 +69,11 @@ def count_events(client: Client) -> tuple[int, int]:
 
 
 def detached_parts(client: Client, layout: ClusterLayout) -> list[str]:
-    """What is wrong with them, a line each. Raises StorageError."""
+    """Return one line for each broken part that a server detached.
+
+    Raises:
+        StorageError: the query failed.
+    """
     sql, parameters = broken_parts_query(layout)
     with storage_errors():
         rows = client.query(sql, parameters=dict(parameters)).result_rows
@@ -67,9 +84,10 @@ def detached_parts(client: Client, layout: ClusterLayout) -> list[str]:
 
 
 def damaged_parts(client: Client, layout: ClusterLayout) -> list[str]:
-    """What is wrong with the parts in use of the connected server, a line each: reads all of them.
+    """Read all active parts of the connected server, and return one line for each damaged part.
 
-    Raises StorageError.
+    Raises:
+        StorageError: a query failed.
     """
     damaged: list[str] = []
     for table in DATA_TABLES:
@@ -78,7 +96,7 @@ def damaged_parts(client: Client, layout: ClusterLayout) -> list[str]:
                 f"CHECK TABLE {layout.local(table)}",
                 settings={"check_query_single_value_result": 0},
             ).result_rows
-        # A part is (name, is it sound, message); of an empty table there is one word.
+        # A row is (part, whether it is intact, message). An empty table gives one single value.
         damaged += [
             f"part {part[0]} of {table} is damaged: {part[2]}"
             for part in checks
@@ -88,9 +106,10 @@ def damaged_parts(client: Client, layout: ClusterLayout) -> list[str]:
 
 
 def unreadable_replicas(client: Client, layout: ClusterLayout) -> list[str]:
-    """What can't be read on any replica of a cluster, a line for each table: reads everything.
+    """Read all rows on all replicas of a cluster, and return one line for each unreadable table.
 
-    Raises StorageError when a server does not answer.
+    Raises:
+        StorageError: a server does not respond.
     """
     faults = []
     for table in DATA_TABLES:
@@ -108,7 +127,11 @@ def unreadable_replicas(client: Client, layout: ClusterLayout) -> list[str]:
 
 
 def count_missing(client: Client, keys: Sequence[str]) -> int:
-    """How many of `keys` (EVENT_KEY) are of no event in the table. Raises StorageError."""
+    """Count the keys (EVENT_KEY) that no event in the table has.
+
+    Raises:
+        StorageError: a query failed.
+    """
     missing = 0
     for first in range(0, len(keys), KEYS_PER_QUERY):
         some = set(keys[first : first + KEYS_PER_QUERY])

@@ -1,9 +1,10 @@
-"""Schema versions: numbered steps, recorded in a table, applied at start or by an operator.
+"""Migrations: numbered steps that the service applies at its start, or an operator applies.
 
-What there is is looked at first, so that a user who may only SELECT and INSERT can run the service
-on tables that somebody else has made. Every step may run twice and in two processes at once: each
-statement says IF NOT EXISTS, and the record of a step is the same row whoever writes it. Columns
-need no step: those that the event definition has more than the table are added.
+The existing tables are looked up first, so that a user who may only SELECT and INSERT can run the
+service on tables that another user created. Applied steps are recorded in a table. Every step may
+run twice, and in two processes at once: each statement says IF NOT EXISTS, and all processes write
+the same record. New columns need no step: columns that the event definition has and the table lacks
+are added.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,12 +32,19 @@ from storage.tables.schema import (
 from storage.tables.sharding import Sharding
 
 ROUNDS_MAX = 3
-"""What is to be done is told from the tables that there are, and some of it changes those."""
+"""How often pending changes are looked up, because a change may make others pending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """statements: each may be run again; once: what is done with them the first time."""
+    """One numbered step.
+
+    Attributes:
+        version: number of the step.
+        name: short description.
+        statements: SQL statements that may run again.
+        once: SQL statements that follow when the step is first applied.
+    """
 
     version: int
     name: str
@@ -46,7 +54,13 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to be done. for_operator: only `event-stream migrate` does it."""
+    """A pending change.
+
+    Attributes:
+        name: short description.
+        statements: SQL statements that apply the change.
+        for_operator: whether only `event-stream migrate` applies the change.
+    """
 
     name: str
     statements: tuple[str, ...]
@@ -56,7 +70,7 @@ class Change:
 def steps(
     schema: pa.Schema, *, layout: ClusterLayout = ONE_SERVER, sharding: Sharding = ONE_SHARD
 ) -> tuple[Migration, ...]:
-    """All steps, oldest first. A released step is never edited: add one."""
+    """Return all steps, oldest first. Never edit a released step: add a new one."""
     events = create_table_ddl(schema, layout=layout, sharding=sharding)
     return (
         Migration(1, "create events", events),
@@ -68,9 +82,16 @@ def steps(
 def pending(
     client: Client, schema: pa.Schema, *, layout: ClusterLayout = ONE_SERVER
 ) -> list[Change]:
-    """What the database lacks, in the order in which it is to be done. Changes nothing.
+    """Return the changes that the database needs, in order. Apply none of them.
 
-    Raises PausedError when a table is not ours, StorageError.
+    Args:
+        client: connection to the database.
+        schema: columns of the events table, in Arrow.
+        layout: layout of the tables.
+
+    Raises:
+        PausedError: a table is not one of Event Stream, or an operator must correct the cluster.
+        StorageError: a query failed.
     """
     with storage_errors():
         found = look(client, layout)
@@ -80,7 +101,7 @@ def pending(
         statements = rekey_ddl(schema, found.rekeying, migrations_table=MIGRATIONS_TABLE)
         changes.append(Change("the whole identity of an event in the sort key", statements))
         if found.rekeying == "restore":
-            return changes  # what follows is told from what is restored
+            return changes  # the other changes depend on the restored table
     changes += _missing_steps(found, schema, layout, sharding)
     if found.columns:
         changes += [
@@ -107,23 +128,23 @@ def pending(
 def _missing_steps(
     found: Found, schema: pa.Schema, layout: ClusterLayout, sharding: Sharding
 ) -> list[Change]:
-    ledger = (
+    create_record = (
         f"CREATE TABLE IF NOT EXISTS {MIGRATIONS_TABLE}{layout.on_cluster}"
         " (version UInt32, name String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
         f" ENGINE = {layout.engine('ReplacingMergeTree', shared=True)} ORDER BY version",
     )
     changes = []
     if MIGRATIONS_TABLE in found.missing:
-        # Servers that came to the cluster later must not keep the others from working.
+        # When only new servers of the cluster lack the table, the service can start without it.
         on_new = MIGRATIONS_TABLE not in found.missing_here
-        changes.append(Change(f"create {MIGRATIONS_TABLE}", ledger, for_operator=on_new))
+        changes.append(Change(f"create {MIGRATIONS_TABLE}", create_record, for_operator=on_new))
     for step in steps(schema, layout=layout, sharding=sharding):
         if step.version not in found.applied or found.missing_here or found.rekeying:
-            done = (
+            record = (
                 f"INSERT INTO {MIGRATIONS_TABLE} (version, name)"
                 f" VALUES ({step.version}, '{step.name}')"
             )
-            statements = (*step.statements, *step.once, done)
+            statements = (*step.statements, *step.once, record)
             changes.append(Change(f"{step.version} {step.name}", statements))
         elif found.missing:
             name = f"{step.version} {step.name}, on new servers"
@@ -132,7 +153,12 @@ def _missing_steps(
 
 
 def apply(client: Client, changes: Sequence[Change]) -> None:
-    """Raises PausedError when the user may not, StorageError."""
+    """Apply `changes` in order.
+
+    Raises:
+        PausedError: the user lacks a right, or an operator must correct something else.
+        StorageError: ClickHouse refused a statement or did not respond.
+    """
     for change in changes:
         try:
             with storage_errors():
@@ -141,8 +167,8 @@ def apply(client: Client, changes: Sequence[Change]) -> None:
         except PausedError as error:
             if error.code == ACCESS_DENIED:
                 raise PausedError(
-                    "The tables must be migrated, and the user of clickhouse_url lacks a right for"
-                    f" it: run event-stream migrate as one who has it ({error})",
+                    "The tables must be migrated, but the user of clickhouse_url lacks a right:"
+                    f" run event-stream migrate as a user who has it ({error})",
                     error.code,
                 ) from error
             raise
@@ -151,17 +177,17 @@ def apply(client: Client, changes: Sequence[Change]) -> None:
 def apply_pending(
     client: Client, schema: pa.Schema, *, layout: ClusterLayout = ONE_SERVER, as_operator: bool
 ) -> Iterator[Change]:
-    """Apply what the database lacks, and yield every change once it is done.
+    """Apply the pending changes, and yield each change after it is applied.
 
     Args:
         client: connection to the database.
         schema: columns of the events table, in Arrow.
-        layout: where the tables are.
-        as_operator: whether to apply the changes that the service leaves to an operator, too.
+        layout: layout of the tables.
+        as_operator: whether to apply also the changes that the service leaves to an operator.
 
     Raises:
-        PausedError: a table is not ours, or the user lacks a right.
-        StorageError: ClickHouse refused a statement or did not answer.
+        PausedError: a table is not one of Event Stream, or the user lacks a right.
+        StorageError: ClickHouse refused a statement or did not respond.
     """
     for _ in range(ROUNDS_MAX):
         changes = pending(client, schema, layout=layout)
@@ -174,7 +200,7 @@ def apply_pending(
 
 
 def migrate(client: Client, schema: pa.Schema, *, layout: ClusterLayout = ONE_SERVER) -> list[str]:
-    """Bring the database to the newest version, as the service does at its start.
+    """Apply the pending changes that are not left to an operator, as the service does at start.
 
     Returns:
         The names of the changes that were applied.

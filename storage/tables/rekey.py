@@ -1,11 +1,12 @@
-"""Tables of an earlier version, whose sort key was less than the identity of an event.
+"""Rekey events tables of an earlier version, whose sort key lacks a part of the event's identity.
 
-Two events with one id in one clock hour were collapsed by it. All rows are copied into a table with
-the whole identity in its key, which then takes the place of the old one; the rollups, whose
-sketches are of the identity, are made anew. A kill at any moment loses nothing, nor do two that do
-it at once: the old table is dropped last, after its rows were copied once more into the one that is
-in its place, and what is left to do is told from the tables that there are. Copies of rows
-collapse.
+With the earlier sort key, two events with the same name and id in one clock hour collapse to one.
+All rows are copied into a new table with the whole identity in its sort key. The new table then
+replaces the old one. The rollups are created again, because their sketches count identities.
+
+No row is lost when the process is killed at any moment, or when two processes rekey at once. The
+next step is derived from the tables that exist. The old table is dropped last, after its rows were
+copied once more into the table that replaced it. Copies of rows collapse.
 """
 
 from typing import Literal
@@ -22,17 +23,24 @@ from storage.tables.schema import (
 
 EARLIER_SORT_KEY = "name, toStartOfHour(key_time), id"
 NEW, OLD = f"{EVENTS_TABLE}_rekeyed", f"{EVENTS_TABLE}_before_rekey"
-"""The copy while it is made, and the table that it has replaced."""
+"""The new table while rows are copied into it, and the old table after it was replaced."""
 Rekeying = Literal["restore", "copy", "rename", "clean up"]
-"""What is to be done next; all that comes after it follows."""
+"""The step at which the rekeying continues."""
 
 _UNKNOWN_TIME = "(date IS NULL AND timestamp IS NULL AND key_time != received_at)"
-"""An event with an id and no time of its own: its times were read out of the id, or a constant."""
+"""Condition for events that have an id and state no time. The earlier version derived their times
+from the id, or used a constant."""
 
 
 def rekey_ddl(schema: pa.Schema, first: Rekeying, *, migrations_table: str) -> tuple[str, ...]:
-    """The statements from `first` on. The steps that make the rollups must be run again."""
-    if first == "restore":  # another process has moved the table, and what was to follow is gone
+    """Return the statements of the rekeying. The migration steps must run again after them.
+
+    Args:
+        schema: columns of the events table, in Arrow.
+        first: the step to begin with.
+        migrations_table: name of the table that records the applied steps. It is emptied.
+    """
+    if first == "restore":  # only the old table exists: rename it back and begin again
         return (f"RENAME TABLE {OLD} TO {EVENTS_TABLE}",)
     statements = [
         f"TRUNCATE TABLE IF EXISTS {migrations_table}",
@@ -48,7 +56,7 @@ def rekey_ddl(schema: pa.Schema, first: Rekeying, *, migrations_table: str) -> t
         ]
     if first != "clean up":
         statements.append(f"RENAME TABLE {NEW} TO {EVENTS_TABLE}")
-    # What an earlier service has stored since the copy.
+    # A running service of the earlier version may have stored rows since the copy.
     return (*statements, _copy(schema, OLD, EVENTS_TABLE), f"DROP TABLE IF EXISTS {OLD} SYNC")
 
 
@@ -62,6 +70,6 @@ def _copy(schema: pa.Schema, source: str, target: str) -> str:
     values = ", ".join(changed.get(name, f"`{name}`") for name in schema.names)
     return (
         f"INSERT INTO {target} ({names}) SELECT {values} FROM {source}"
-        # A table may have hundreds of months.
+        # The rows may span hundreds of months.
         " SETTINGS throw_on_max_partitions_per_insert_block = 0, optimize_on_insert = 0"
     )

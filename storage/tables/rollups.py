@@ -1,7 +1,8 @@
-"""Rollups of the events table by the hour and by the day, for answers that may be off by a percent.
+"""Rollups of the events table by hour and by day, for approximate metrics (about 1 % error).
 
-Their states are sketches of ids and of users, which a copy of an event does not change: duplicates
-that the table has not collapsed yet, replays and backfills all leave them as they are.
+The rollups hold sketches of event identities and of users. A copy of an event does not change a
+sketch, so the rollups stay correct with duplicates that the table has not collapsed yet, with
+replays and with backfills.
 """
 
 from storage.tables.cluster import ClusterLayout
@@ -10,18 +11,18 @@ from storage.tables.schema import EVENTS_TABLE, ONE_SERVER, decade
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 _HOURLY, _DAILY = "events_hourly", "events_daily"
 ROLLUPS = ((DAY_US, _DAILY), (HOUR_US, _HOURLY))
-"""What each row is about, in µs, and the table; the longest first."""
+"""(time that a row covers in µs, table), longest time first."""
 VIEWS = (f"{_DAILY}_view", f"{_HOURLY}_view")
-"""What feeds them."""
+"""The materialized views that fill the rollups."""
 PRECISION = 13
-"""Of HyperLogLog: 2^13 registers, a standard error of 1.04 / sqrt(2^13) = 1.15 % (Flajolet et al.,
-HyperLogLog, 2007)."""
+"""Precision of HyperLogLog: 2^13 registers have a standard error of 1.04 / sqrt(2^13) = 1.15 %
+(Flajolet et al., HyperLogLog, 2007)."""
 
 _SKETCH = f"uniqCombined64{{suffix}}({PRECISION})"
 
 
 def _floor(column: str, us: int) -> str:
-    # toStartOfHour would end with the year 2105.
+    # toStartOfHour does not support times after the year 2105.
     return f"fromUnixTimestamp64Micro(intDiv(toUnixTimestamp64Micro({column}), {us}) * {us}, 'UTC')"
 
 
@@ -30,14 +31,17 @@ STATES = (
     f" {_SKETCH.format(suffix='State')}(cityHash64(name, id, key_time)) AS events,"
     f" {_SKETCH.format(suffix='StateIf')}(user_hash, user_hash != 0) AS users"
 )
-"""Columns of a rollup, made of events; to be grouped by STATES_BY."""
+"""Columns of a rollup, computed from events that are grouped by STATES_BY."""
 STATES_BY = "name, channel_type, time"
 MERGED = {name: f"{_SKETCH.format(suffix='Merge')}({name})" for name in ("events", "users")}
-"""What the states of several rows come to."""
+"""Expressions that merge the sketches of several rows into a count, by column."""
 
 
 def rollup_ddl(layout: ClusterLayout = ONE_SERVER) -> tuple[str, ...]:
-    """The tables, and what feeds them: the events feed the hours, and the hours the days."""
+    """Return the statements that create the rollups and their materialized views.
+
+    The hourly rollup is filled from the events, the daily rollup from the hourly one.
+    """
     merged = ", ".join(f"{_SKETCH.format(suffix='MergeState')}({n}) AS {n}" for n in MERGED)
     events, hourly, daily = map(layout.local, (EVENTS_TABLE, _HOURLY, _DAILY))
     on = layout.on_cluster
@@ -57,7 +61,7 @@ def rollup_ddl(layout: ClusterLayout = ONE_SERVER) -> tuple[str, ...]:
 
 
 def rollup_backfill() -> tuple[str, ...]:
-    """What the rollups lack of before there was what feeds them."""
+    """Return the statements that add the events stored before the views existed."""
     return (f"INSERT INTO {_HOURLY} {_hours(EVENTS_TABLE)}",)
 
 
@@ -76,6 +80,6 @@ def _table_ddl(name: str, layout: ClusterLayout) -> str:
         f"    users AggregateFunction({sketch}, UInt128)\n)\n"
         f"ENGINE = {layout.engine('AggregatingMergeTree')}\nPARTITION BY {decade('time')}\n"
         "ORDER BY (name, time, channel_type)\n"
-        # PERF: a row is some KB, so that a question must not read thousands of them for a few.
+        # PERF: a row has some KB, so a query for a few rows must not read thousands of them.
         "SETTINGS index_granularity = 64"
     )

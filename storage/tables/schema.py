@@ -1,7 +1,7 @@
-"""The events table, derived from an Arrow schema: one column for each field, in its order.
+"""The events table, derived from an Arrow schema: one column for each field, in the same order.
 
-Field metadata `low_cardinality` and `nullable` choose the column's type; everything else follows
-from the Arrow type. Which fields there are is not decided here.
+The type of a column follows from the Arrow type, and from the field metadata `low_cardinality` and
+`nullable`. The fields themselves are defined elsewhere.
 """
 
 import pyarrow as pa
@@ -13,25 +13,25 @@ EVENTS_TABLE = "events"
 ONE_SERVER = ClusterLayout()
 ONE_SHARD = Sharding.of(1)
 DEDUPLICATION_INSERTS = 1_000
-"""Insert tokens that the table remembers: far more than one flusher ever has in doubt."""
+"""Insert tokens that the table remembers: far more than a flusher has unconfirmed inserts."""
 
 PRIMARY_KEY = "name, toStartOfHour(key_time), id"
 SORT_KEY = f"{PRIMARY_KEY}, key_time"
-"""An event's identity, name, id and own time, in the order that questions read: rows that agree in
-it are one event."""
+"""The identity of an event: name, id and key time. Rows with the same identity are one event. The
+order of the key suits the queries."""
 
 KEY_TIME_UNKNOWN_US = -1
-"""The key time of an event that has an id and states no time: no event has it for its own."""
+"""The key time of an event that has an id and states no time. No event has it as its own time."""
 
 MONTHS_FROM, MONTHS_UNTIL = 2010, 2040
-"""The years in which a partition is a month. Before and after them it is a decade, so that events
-of all the centuries that there may be do not make thousands of parts."""
+"""Years in which a partition is a month. Other partitions are decades, because events of all
+possible centuries would otherwise make thousands of parts."""
 
 EVENT_KEY = r"concat(id, '\0', name, '\0', toString(toUnixTimestamp64Micro(key_time)))"
-"""An event's identity as a text, as the dedup window has it."""
+"""The identity of an event as text, in the format of the dedup window."""
 
 USER = "if(user_id != '', user_id, user_pseudo_id)"
-"""Who an event is of: the one who signed in, or the device."""
+"""The user of an event: the signed-in user, otherwise the device."""
 
 _SCALARS = {
     pa.string(): "String",
@@ -43,7 +43,7 @@ _SCALARS = {
 
 
 def decade(column: str) -> str:
-    """The first year of the decade that a time lies in, as an SQL expression."""
+    """Return the SQL expression for the first year of the decade of a time."""
     return f"toUInt32(intDiv(toYear({column}), 10) * 10)"
 
 
@@ -55,7 +55,11 @@ _CODECS = {"DateTime64(6, 'UTC')": " CODEC(Delta, ZSTD(1))"}
 
 
 def column_type(field: pa.Field) -> str:
-    """The ClickHouse type of an Arrow field. Raises KeyError for a type no event field has."""
+    """Return the ClickHouse type of an Arrow field.
+
+    Raises:
+        KeyError: no event field has this Arrow type.
+    """
     lists, kind = 0, field.type
     while pa.types.is_list(kind):
         lists, kind = lists + 1, kind.value_type
@@ -69,7 +73,7 @@ def column_type(field: pa.Field) -> str:
 
 
 def columns_ddl(schema: pa.Schema) -> list[tuple[str, str]]:
-    """(name, type with codec) of every column, in order."""
+    """Return (name, type with codec) of every column, in order."""
     types = [(field.name, column_type(field)) for field in schema]
     return [(name, kind + _CODECS.get(kind, "")) for name, kind in types]
 
@@ -81,23 +85,29 @@ def create_table_ddl(
     sharding: Sharding = ONE_SHARD,
     table: str = EVENTS_TABLE,
 ) -> tuple[str, ...]:
-    """CREATE TABLE for the events table, or for one like it.
+    """Return the statements that create the events table, or a table like it.
 
-    `schema` must have name, id, event_time, key_time and received_at. Only rows that agree in the
-    whole sort key are ever collapsed to one, of which the earliest received wins (its version is
-    the largest). They are in one partition then, for that follows from the key.
+    Rows with the same sort key collapse to the row that was received first, because it has the
+    largest version. They are always in one partition, because the partition follows from the key.
+
+    Args:
+        schema: columns of the table. It must have the fields name, id, event_time, key_time and
+            received_at.
+        layout: layout of the tables.
+        sharding: eras of the Distributed table. Not used on one server.
+        table: name of the table.
     """
     columns = ",\n    ".join(f"`{name}` {kind}" for name, kind in columns_ddl(schema))
     settings = {
         f"{'' if layout.cluster else 'non_'}replicated_deduplication_window": (
             DEDUPLICATION_INSERTS
         ),
-        # Old partitions end up as one part, so that FINAL costs nothing there.
+        # Old partitions are merged to one part, so that FINAL costs nothing there.
         "min_age_to_force_merge_seconds": 3600,
         "min_age_to_force_merge_on_partition_only": 1,
-        # PERF: a flush becomes one file instead of some 150: a third less time to insert it.
+        # PERF: a flush writes one file instead of about 150, which makes it a third faster.
         "min_bytes_for_wide_part": 256 * 1024 * 1024,
-        # The log forgets what storage has confirmed: that must be on disk.
+        # The WAL deletes rows that ClickHouse has confirmed, so they must be on disk.
         "fsync_after_insert": 1,
         "fsync_part_directory": 1,
     }
@@ -116,14 +126,21 @@ def create_table_ddl(
     )
     if not layout.cluster:
         return (create,)
-    # Copies of an event meet on one shard, where FINAL sees them both.
+    # All copies of an event go to the same shard, because FINAL collapses only within a shard.
     return (create, layout.sharded_ddl(table, sharding))
 
 
 def add_column_ddl(
     name: str, kind: str, layout: ClusterLayout = ONE_SERVER, *, table: str = EVENTS_TABLE
 ) -> tuple[str, ...]:
-    """ALTER TABLE for a column that a later version of the event has more."""
+    """Return the statements that add a column of a later version of the event.
+
+    Args:
+        name: name of the column.
+        kind: ClickHouse type of the column, with codec or expression.
+        layout: layout of the tables.
+        table: name of the table.
+    """
     return tuple(
         f"ALTER TABLE {each}{layout.on_cluster} ADD COLUMN IF NOT EXISTS `{name}` {kind}"
         for each in layout.tables(table)
@@ -133,10 +150,10 @@ def add_column_ddl(
 def add_user_hash_ddl(
     layout: ClusterLayout = ONE_SERVER, *, table: str = EVENTS_TABLE
 ) -> tuple[str, ...]:
-    """ALTER TABLE for who an event is of, as a number: 0 for nobody.
+    """Return the statements that add the hash of an event's user; it is 0 without a user.
 
-    PERF: unique users take half the time that they take over texts. 128 bits, as uniqExact itself
-    makes of a text: no two users are ever taken for one.
+    PERF: counting unique users by the hash takes half the time of counting them by the text.
+    uniqExact also hashes a text to 128 bits. Different users are never counted as one.
     """
     hashed = f"if({USER} = '', 0, reinterpretAsUInt128(sipHash128({USER})))"
     return add_column_ddl("user_hash", f"UInt128 MATERIALIZED {hashed}", layout, table=table)

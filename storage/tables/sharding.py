@@ -1,10 +1,12 @@
-"""Which shard of a cluster an event is on, also after shards were added.
+"""The shard of an event, also after shards were added to a cluster.
 
-Copies of an event must meet on one shard for ever, for a shard collapses only its own. An event's
-key time is a part of its identity, and so the number of shards may depend on it: events of before a
-day stay with the shards that there were, later ones use them all. Each such span is an era.
+All copies of an event must always be on the same shard, because only copies on one shard collapse.
+The key time of an event is a part of its identity, so the number of shards may depend on it. When
+shards are added, events before a certain day stay on the old shards, and later events use all
+shards. Each such span of time is an era.
 
-The eras are the comment of the Distributed table, so that they change with its key in one step.
+The eras are stored in the comment of the Distributed table, so that one statement changes both the
+eras and the sharding key.
 """
 
 import json
@@ -12,12 +14,17 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 ERA_STARTS_DAYS = 2
-"""From the day on which a shard is added: events of a wrong clock may be that far ahead."""
+"""Days from adding a shard to the start of its era. A client's clock may be that far ahead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Era:
-    """first_day: UTC, of the events' key time; slots: the weights of all shards, added up."""
+    """A span of key times with the same number of shards.
+
+    Attributes:
+        first_day: first day of the era, in UTC.
+        slots: sum of the weights of all shards.
+    """
 
     first_day: date
     slots: int
@@ -25,18 +32,26 @@ class Era:
 
 @dataclass(frozen=True, slots=True)
 class Sharding:
-    """eras: at least one, in order; the first one is for all events before the second."""
+    """The eras of a cluster.
+
+    Attributes:
+        eras: at least one era, in order. The first era has all events before the second one.
+    """
 
     eras: tuple[Era, ...]
 
     @classmethod
     def of(cls, slots: int) -> "Sharding":
-        """Of a new table."""
+        """Return the sharding of a new table, with one era."""
         return cls((Era(date(1970, 1, 1), slots),))
 
     @classmethod
     def parse(cls, comment: str) -> "Sharding":
-        """From a table's comment. Raises ValueError when it is not one of ours."""
+        """Parse the comment of a Distributed table.
+
+        Raises:
+            ValueError: Event Stream did not write this comment.
+        """
         try:
             eras = json.loads(comment)["eras"]
             return cls(tuple(Era(date.fromisoformat(day), int(slots)) for day, slots in eras))
@@ -45,19 +60,23 @@ class Sharding:
 
     @property
     def slots(self) -> int:
-        """Of the newest era."""
+        """The slots of the newest era."""
         return self.eras[-1].slots
 
     def extended(self, slots: int, today: date) -> "Sharding":
-        """With one more era, for more shards."""
+        """Return a sharding with one more era, which has `slots`."""
         return Sharding((*self.eras, Era(today + timedelta(days=ERA_STARTS_DAYS), slots)))
 
     def comment(self) -> str:
+        """Return the comment that `parse` reads."""
         return json.dumps({"eras": [[str(era.first_day), era.slots] for era in self.eras]})
 
     def key(self) -> str:
-        """The sharding key, an SQL expression; Distributed takes it modulo the present slots, of
-        which the old ones are the first."""
+        """Return the sharding key, an SQL expression.
+
+        The Distributed engine takes it modulo the current slots. The slots of older eras are the
+        first ones of them.
+        """
         key = f"cityHash64(id) % {self.eras[0].slots}"
         for era in self.eras[1:]:
             key = f"if(key_time < '{era.first_day}', {key}, cityHash64(id) % {era.slots})"
