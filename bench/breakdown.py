@@ -1,9 +1,10 @@
-"""Where the time of an event goes: each step by itself, without HTTP, as a table in Markdown.
+"""Measure the CPU time of an event by step, without HTTP, and print a table in Markdown.
 
     uv run python -m bench.breakdown
 
-CPU time of the whole process divided by the events, the median of several rounds. What a service
-takes beyond their sum (`bench.throughput` prints that) is HTTP, the event loop and merges.
+A number is the CPU time of the whole process divided by the number of events, as the median of
+several rounds. A running service takes more than the sum, as `bench.throughput` shows. The rest is
+HTTP, the event loop and merges.
 """
 
 import statistics
@@ -25,9 +26,10 @@ from ingest.parsing.arrow_parser import parse_lists
 from ingest.parsing.batch import Batch
 from ingest.parsing.formats import BodyFormat
 from ingest.parsing.parser import parse_each
-from ingest.pipeline.committer import Commit, record_batch
+from ingest.pipeline.committer import Commit
 from ingest.pipeline.dedup import DedupWindow
 from ingest.pipeline.identity import Identities, identify
+from ingest.pipeline.rows import new_rows, record_batch
 from ingest.process import calm_garbage_collector, return_freed_memory
 from storage.clickhouse.client import connect, embedded_dsn, prepare_embedded
 from storage.clickhouse.writer import Writer
@@ -39,11 +41,11 @@ BATCH_EVENTS, GATHERED, FLUSH_EVENTS = 1_000, 50, 20_000
 ROUNDS = 5
 
 Rows = dict[str, list[float]]
-"""By step, the CPU µs an event of each round."""
+"""CPU time per event in µs: one value for each round, by step."""
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure all steps and print the table."""
     calm_garbage_collector()
     return_freed_memory()
     pool = EventPool(FLUSH_EVENTS, start=START, days=31)
@@ -71,6 +73,8 @@ def _sum(rows: Rows) -> str:
 
 
 class _Parts:
+    """The parts of a service that a step uses: WAL, dedup window and writer."""
+
     def __init__(self, directory: Path) -> None:
         options: dict[str, Any] = {"segment_bytes": 64 << 20, "bytes_max": 1 << 40, "retain_s": 0}
         self._wal = Wal(directory / "wal", schema=RECORD_SCHEMA, **options)
@@ -117,11 +121,11 @@ class _Parts:
             rows,
             "record batch",
             lambda: [
-                record_batch(batch.events, known, range(batch.size), received_us=1)
+                record_batch(new_rows(batch.events, known, range(batch.size), received_us=1))
                 for batch, known in zip(batches, identities, strict=True)
             ],
         )
-        _timed(rows, "log, with sync", lambda: [self._wal.append([record]) for record in records])
+        _timed(rows, "WAL, with sync", lambda: [self._wal.append([record]) for record in records])
         table = _timed(rows, "columns", lambda: to_columns(to_structs(records)))
         self._flushes += 1
         token = str(self._flushes)

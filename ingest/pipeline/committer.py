@@ -1,30 +1,26 @@
 """The committer: identifies events, deduplicates them, and commits the new ones.
 
 The one place that decides the outcome of every event of a request: rejected, duplicate, refused or
-accepted, each counted in the ledger. What is accepted goes to the WAL writer as one record batch.
+accepted, each counted in the ledger. New events go to the WAL writer.
 
 Belongs to the event loop; nothing in here waits.
 """
 
 import asyncio
 import functools
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import pyarrow as pa
 
 from ingest.clock import Clock
 from ingest.errors import BufferFullError, NotDurableError, RejectedError, ShuttingDownError
-from ingest.event.arrow import RECORD_SCHEMA, TEXT_SCHEMA, TIME
 from ingest.ledger import Ledger
 from ingest.parsing.batch import Batch
 from ingest.pipeline.dedup import DedupWindow
 from ingest.pipeline.identity import Identities, identify
+from ingest.pipeline.rows import new_rows
 from ingest.pipeline.wal_writer import WalWriter
-
-T = TypeVar("T")
 
 
 class Commit:
@@ -165,11 +161,13 @@ class Committer:
         positions: Sequence[int],
         received_us: int,
     ) -> None:
-        """Hand the events at `positions` to the WAL writer as one record batch."""
-        commit.keys = _picked(identities.keys, positions)
+        """Hand the events at `positions` to the WAL writer."""
+        everything = len(positions) == len(identities.keys)
+        keys = identities.keys
+        commit.keys = keys if everything else [keys[position] for position in positions]
         try:
             taken = self._wal_writer.submit(
-                record_batch(events, identities, positions, received_us),
+                new_rows(events, identities, positions, received_us),
                 received_us=received_us,
                 keep=not commit.durable,
                 done=functools.partial(self._settle, commit),
@@ -198,39 +196,3 @@ class Committer:
         self._ledger.settle("refused", len(commit.keys) + commit.duplicates)
         commit.finish(error, durable=False)
         commit.finish(error, durable=True)
-
-
-def record_batch(
-    events: Sequence[bytes] | pa.StructArray,
-    identities: Identities,
-    positions: Sequence[int],
-    received_us: int,
-) -> pa.RecordBatch:
-    """Return the events at `positions` with their identities, in order.
-
-    The schema is TEXT_SCHEMA for texts and RECORD_SCHEMA for structs.
-    """
-    times = (
-        _picked(identities.event_times_us, positions),
-        _picked(identities.key_times_us, positions),
-        [received_us] * len(positions),
-    )
-    arrays = [pa.array(_picked(identities.ids, positions), pa.string()), *map(_times, times)]
-    if isinstance(events, pa.StructArray):
-        everything = len(positions) == len(events)
-        structs = events if everything else events.take(pa.array(positions))
-        return pa.RecordBatch.from_arrays([*arrays, structs], schema=RECORD_SCHEMA)
-    texts = pa.array(_picked(events, positions), pa.binary())
-    return pa.RecordBatch.from_arrays([*arrays, texts], schema=TEXT_SCHEMA)
-
-
-def _picked(values: Sequence[T], positions: Sequence[int]) -> Sequence[T]:
-    if len(positions) == len(values):  # PERF: the common case, without a step for each event
-        return values
-    return [values[position] for position in positions]
-
-
-def _times(times_us: Sequence[int]) -> pa.Array:
-    """Times in µs since 1970 as a column; PERF: half of what pa.array takes for few."""
-    data = pa.py_buffer(array("q", times_us))
-    return pa.Array.from_buffers(TIME, len(times_us), [None, data])

@@ -1,8 +1,8 @@
-"""The WAL writer: takes record batches through the write-ahead log into the ring buffer.
+"""The WAL writer: takes new events through the write-ahead log (WAL) into the ring buffer.
 
 Group commit without a timer: while one group is written and synced in a thread, the next one
-gathers. All of a group are safe together or fail together. Without a WAL, record batches go
-straight into the buffer.
+gathers. All of a group are safe together or fail together. Events of small requests in
+a group become one record batch. Without a WAL, events go straight into the buffer.
 
 Belongs to the event loop; only the writing happens in a thread.
 """
@@ -16,8 +16,8 @@ from itertools import groupby
 import pyarrow as pa
 import structlog
 
-from ingest.event.arrow import TEXT_SCHEMA
 from ingest.pipeline.ring_buffer import RingBuffer
+from ingest.pipeline.rows import Rows, TextRows, joined, record_batch
 from storage.wal.wal import Location, Wal, WalError
 
 Done = Callable[[Exception | None], None]
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Entry:
-    batch: pa.RecordBatch
+    rows: Rows
     bytes: int
     received_us: int
     keep: bool
@@ -61,24 +61,23 @@ class WalWriter:
         """Whether the WAL took the last group."""
         return self._healthy
 
-    def submit(self, batch: pa.RecordBatch, *, received_us: int, keep: bool, done: Done) -> bool:
-        """Take a record batch, or return False if there is no room for it.
+    def submit(self, rows: Rows, *, received_us: int, keep: bool, done: Done) -> bool:
+        """Take new events, or return False if there is no room for them.
 
         Args:
-            batch: of RECORD_SCHEMA or TEXT_SCHEMA.
-            received_us: when its oldest event was received, in µs since 1970.
-            keep: put it into the buffer even if it can't be written to the WAL.
-            done: called with None once the batch is in the WAL, if there is one, and in the
-                buffer; or with the WalError that kept it out of the WAL.
+            rows: the events.
+            received_us: when the oldest of them was received, in µs since 1970.
+            keep: put them into the buffer even if they can't be written to the WAL.
+            done: called with None once they are in the WAL, if there is one, and in the buffer; or
+                with the WalError that kept them out of the WAL.
         """
         if self._wal is None:
-            if self._ring.append(batch, received_us=received_us) is None:
+            if self._ring.append(record_batch(rows), received_us=received_us) is None:
                 return False
             done(None)
             return True
         entries = len(self._gathering) + len(self._writing)
-        # PERF: nbytes would take 20 µs more, and differs for slices only.
-        size = batch.get_total_buffer_size()
+        size = _size_bytes(rows)
         pending = self._pending_bytes + size
         if (
             (entries and pending > self._pending_bytes_max)
@@ -86,7 +85,7 @@ class WalWriter:
             or not self._wal.has_room(pending)
         ):
             return False
-        self._gathering.append(_Entry(batch, size, received_us, keep, done))
+        self._gathering.append(_Entry(rows, size, received_us, keep, done))
         self._submitted += 1
         self._pending_bytes = pending
         if not self._writing:
@@ -116,9 +115,9 @@ class WalWriter:
     def _write_group(self, wal: Wal) -> None:
         self._writing, self._gathering = self._gathering, []
         loop = asyncio.get_running_loop()
-        batches = [entry.batch for entry in self._writing]
+        rows = [entry.rows for entry in self._writing]
         # PERF: half of what run_in_executor takes, and nobody awaits this.
-        self._thread.submit(_append, wal, batches).add_done_callback(
+        self._thread.submit(_append, wal, rows).add_done_callback(
             lambda written: loop.call_soon_threadsafe(self._end_group, wal, written)
         )
 
@@ -138,7 +137,8 @@ class WalWriter:
         else:
             for entry in group:
                 if entry.keep:
-                    self._ring.append(entry.batch, received_us=entry.received_us, force=True)
+                    batch = record_batch(entry.rows)
+                    self._ring.append(batch, received_us=entry.received_us, force=True)
         for entry in group:
             entry.done(error)
         self._wake(len(group))
@@ -163,14 +163,14 @@ class WalWriter:
             log.error("the WAL takes no events: refusing them", error=str(error))
 
 
-def _append(wal: Wal, batches: Sequence[pa.RecordBatch]) -> list[tuple[pa.RecordBatch, Location]]:
-    """Write the batches in order; return the record batches that were written, and where.
+def _append(wal: Wal, rows: Sequence[Rows]) -> list[tuple[pa.RecordBatch, Location]]:
+    """Write the events in order; return the record batches that were written, and where."""
+    batches: list[pa.RecordBatch] = []
+    for kind, run in groupby(rows, type):
+        batches += [joined(run).record_batch()] if kind is TextRows else run
+    return list(zip(batches, wal.append(batches), strict=True))
 
-    PERF: small requests of a group become one record batch. One for each would take 60 µs more of
-    each request (serializing, a slot in the buffer, a column to join at the flush).
-    """
-    merged: list[pa.RecordBatch] = []
-    for is_text, run in groupby(batches, lambda batch: batch.schema.equals(TEXT_SCHEMA)):
-        several = list(run)
-        merged += [pa.concat_batches(several)] if is_text and len(several) > 1 else several
-    return list(zip(merged, wal.append(merged), strict=True))
+
+def _size_bytes(rows: Rows) -> int:
+    # PERF: nbytes would take 20 µs more, and differs for slices only.
+    return rows.size_bytes() if isinstance(rows, TextRows) else rows.get_total_buffer_size()
