@@ -1,1 +1,1 @@
-"""Who may do what, and how much of it. Read `access` first."""
+"""Access control: API keys, scopes and rate limits. Read `access` first."""

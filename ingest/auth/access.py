@@ -1,4 +1,4 @@
-"""Access control as a whole: keys, rate limits, and the middleware that applies them."""
+"""Access control: the keys, the rate limits, and the middleware that applies both."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +11,10 @@ from ingest.auth.rate_limits import RateLimits, RequestLimits
 
 
 class Access:
-    """Decides which requests are let in. The routes say which scope each of them needs."""
+    """Decides which requests are allowed. The routes say which scope each request needs."""
 
     def __init__(self, keys: KeyRing, limits: RateLimits) -> None:
-        """Apply `limits` to the holders of `keys`, or to addresses while there are no keys."""
+        """Apply `limits` to each of `keys`, or to each address while there are no keys."""
         self.keys = keys
         self.limits = limits
 
@@ -26,7 +26,7 @@ class Access:
         """Return the Falcon middleware, in order.
 
         Args:
-            scope_for: the scope that a key needs for a route and a method; None for no key.
+            scope_for: returns the scope that a route and a method need; None if they need no key.
             is_free: whether requests for a route are not counted.
         """
 
@@ -39,11 +39,11 @@ class Access:
         ]
 
     def allows_body(self, scope: dict[str, Any]) -> bool:
-        """Whether the body of the request of this ASGI scope is read at all."""
+        """Return whether the body of the request with this ASGI scope may be read."""
         return not self.keys.required or recognize(self.keys, scope) is not None
 
     def allows_fast_path(self, key: Key | None) -> bool:
-        """Whether the holder of `key` may send events from anywhere and without limits."""
+        """Return whether `key` may send events from any origin and without rate limits."""
         if self.keys.required and (key is None or "ingest" not in key.scopes or key.origins):
             return False
         return not (self.limits.apply("requests", key) or self.limits.apply("events", key))

@@ -1,8 +1,8 @@
-"""The client behind an address: one form for each address.
+"""Normalized client addresses.
 
-An IPv4 client is the same client however its address is written: by itself, mapped into IPv6 as a
-socket that listens on `::` sees it (`::ffff:192.0.2.1`), or as a NAT64 gateway does
-(`64:ff9b::192.0.2.1`), with a port, in brackets, with a zone.
+The same client can appear with different texts. An IPv4 address can be mapped into IPv6: a socket
+that listens on `::` sees `::ffff:192.0.2.1`, and a NAT64 gateway sends `64:ff9b::192.0.2.1`. An
+address can also have a port, brackets or a zone. All these texts must give one client.
 """
 
 from ipaddress import (
@@ -17,15 +17,18 @@ from ipaddress import (
 Network = IPv4Network | IPv6Network
 
 TEXT_CHARACTERS_MAX = 45
-"""Of what is no address: as many as the longest address has."""
+"""How much of a text is kept that is not an address: as much as the longest address has."""
 CUSTOMER_BITS = 64
-"""Of an IPv6 address: the network of one customer, who has all addresses in it."""
+"""The network part of an IPv6 address. One customer has all addresses of a /64 network."""
 _MAPPING = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
-"""IPv4 within IPv6 (RFC 4291, section 2.5.5.2, and RFC 6052): the last 32 bits are the address."""
+"""IPv4 mapped into IPv6 (RFC 4291, section 2.5.5.2, and RFC 6052).
+
+The last 32 bits are the IPv4 address.
+"""
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """None when `text` is no address, with or without brackets, port and zone."""
+    """Parse an address that may have brackets, a port and a zone; None if it is not one."""
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -41,7 +44,10 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def client_of(text: str) -> str:
-    """The client whom an address stands for: itself or, of IPv6, its customer's network."""
+    """Return the client for an address: the IPv4 address itself, or the /64 network for IPv6.
+
+    A text that is not an address stands for itself, in lower case and cut to 45 characters.
+    """
     address = parse_address(text)
     if address is None:
         return text.strip().lower()[:TEXT_CHARACTERS_MAX]
@@ -51,7 +57,11 @@ def client_of(text: str) -> str:
 
 
 def networks_of(text: str) -> list[Network]:
-    """A network, and what it has of IPv4 when it is one of IPv6. Raises ValueError."""
+    """Return the network, and the IPv4 addresses in it if it is an IPv6 network.
+
+    Raises:
+        ValueError: `text` is not an address or a network.
+    """
     network = ip_network(text)
     networks: list[Network] = [network]
     if isinstance(network, IPv6Network):

@@ -1,9 +1,11 @@
-"""Who may do what: a key for every request once there are keys, with a scope for what it does.
+"""Authentication by API key, and CORS.
 
-The key comes in `Authorization: Bearer` or `X-API-Key`, never in the URL, which ends up in logs.
-Keys for browsers are tied to origins, and only take events (CORS, fetch.spec.whatwg.org). They are
-no secret, since a page has them in its source; so they may come as the query parameter
-`browser_key`, because `navigator.sendBeacon` can set no header.
+Once a key exists, every request needs a key with the scope of its route. The key comes in
+`Authorization: Bearer` or `X-API-Key`. It must not be in the URL, because URLs end up in logs.
+
+Keys for browsers belong to origins and may only send events (CORS, fetch.spec.whatwg.org). They are
+not secret, because a page has them in its source. So they may also come in the query parameter
+`browser_key`: `navigator.sendBeacon` can't set headers.
 """
 
 import re
@@ -26,7 +28,7 @@ _CORS_HEADERS = "Authorization, Content-Encoding, Content-Type, Idempotency-Key,
 
 
 class Authentication:
-    """Falcon middleware, for requests that `recognize` has seen."""
+    """Falcon middleware that checks the key that `recognize` found."""
 
     def __init__(
         self,
@@ -34,14 +36,19 @@ class Authentication:
         scope_for: Callable[[str, str], Scope | None],
         failed: Callable[[Request, Response], Awaitable[None]],
     ) -> None:
-        """scope_for: what is needed for a route and a method, if anything. failed: called with a
-        request whose key is wrong; may raise."""
+        """Check requests against `keys`.
+
+        Args:
+            keys: the keys of this worker.
+            scope_for: returns the scope that a route and a method need; None if they need no key.
+            failed: called with each request whose key is wrong; may raise.
+        """
         self._keys = keys
         self._failed = failed
         self._scope_for = scope_for
 
     async def process_request(self, req: Request, resp: Response) -> None:
-        """A browser asks first whether it may, without a key."""
+        """Add the CORS headers and answer preflight requests, which have no key."""
         origin = req.get_header("Origin")
         if origin is None or origin not in self._keys.origins():
             return
@@ -62,6 +69,13 @@ class Authentication:
     async def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
+        """Check the key of the request.
+
+        Raises:
+            KeyInUrlError: the URL has a key that must not be there.
+            UnauthorizedError: the request needs a valid key.
+            ForbiddenError: the key lacks the scope, or belongs to other origins.
+        """
         key = key_of(req.scope)
         in_url = _in_url(req.scope)
         if req.query_string:
@@ -74,12 +88,12 @@ class Authentication:
                 await self._failed(req, resp)
             raise UnauthorizedError
         if scope not in key.scopes:
-            raise ForbiddenError(f"This key is not for this: it lacks the scope {scope}")
+            raise ForbiddenError(f"This key lacks the scope {scope}")
         if key.origins and req.get_header("Origin") not in key.origins:
             raise ForbiddenError("This key is for browsers on other origins")
 
     def _check_url(self, query: str, in_url: str) -> None:
-        """Raises KeyInUrlError for a key that does not belong there, even when it is valid."""
+        """Raise KeyInUrlError if a URL has a secret key, valid or not."""
         found = self._keys.find(in_url)
         is_secret = found is not None and not found.origins
         if is_secret or _IN_URL.search(_BROWSER_KEY.sub("", query, count=1)):
@@ -87,7 +101,7 @@ class Authentication:
 
 
 def recognize(keys: KeyRing, scope: dict[str, Any]) -> Key | None:
-    """Who sends the request of this ASGI scope, if they have a valid key; kept in the scope."""
+    """Return the valid key of a request, if it has one, and keep it in the ASGI scope."""
     key = keys.find(_presented(scope["headers"]))
     if key is None:
         found = keys.find(_in_url(scope))
@@ -97,18 +111,18 @@ def recognize(keys: KeyRing, scope: dict[str, Any]) -> Key | None:
 
 
 def key_of(scope: dict[str, Any]) -> Key | None:
-    """Who was recognized; None where no key is needed."""
+    """Return the key that `recognize` found for this ASGI scope, if any."""
     return scope.get(_KEY)
 
 
 def _in_url(scope: dict[str, Any]) -> str:
-    """The key that a request has in its URL as `browser_key`, '' without one."""
+    """Return the query parameter `browser_key`; "" if there is none."""
     found = _BROWSER_KEY.search(scope["query_string"].decode("latin-1"))
     return unquote(found[1]) if found is not None else ""
 
 
 def _presented(headers: list[tuple[bytes, bytes]]) -> str:
-    """The key that a request with these headers has, '' without one."""
+    """Return the key in the headers; "" if there is none."""
     found = {name: value for name, value in headers if name in (b"authorization", b"x-api-key")}
     kind, _, credentials = found.get(b"authorization", b"").partition(b" ")
     text = credentials.strip() if kind.lower() == b"bearer" else found.get(b"x-api-key", b"")

@@ -1,7 +1,8 @@
-"""API keys: a file of hashes, that a command changes and that running workers read again.
+"""API keys, kept as hashes in a file.
 
-A key is `es_<id>_<secret>`: the id finds its record, and the whole key is compared by its SHA-256,
-which is enough for a secret of 256 random bits. The key itself is shown once and kept nowhere.
+The commands change the file, and running workers read it again. A key is `es_<id>_<secret>`. The
+id finds the record, and the whole key is compared by its SHA-256. A plain SHA-256 is enough because
+the secret has 256 random bits. The key itself is shown once and is not kept.
 """
 
 import fcntl
@@ -22,19 +23,40 @@ from storage.files import replacing
 Scope = Literal["ingest", "query", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 CHECK_EVERY_S = 1.0
-"""How old what a worker knows of the file may be."""
+"""How often a worker checks, in seconds, whether the file has changed."""
 
 KEY = re.compile(r"es_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _NOBODY = sha256(b"").hexdigest()
 
 
 class KeysError(Exception):
-    """The file can't be used, or there is no such key; the text says which."""
+    """The file can't be used, or the key does not exist. The text says which."""
+
+
+class NoSuchKeyError(KeysError):
+    """There is no valid key with this id."""
+
+    def __init__(self, key_id: str) -> None:
+        """Name the id and the command that lists the keys."""
+        super().__init__(
+            f"There is no key {key_id}, or it was revoked. List the keys: event-stream keys list"
+        )
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """origins: of browsers that may use it, of none when it is not for browsers; rates: such as
-    `100/second`, '' for those of the settings; times in s since 1970."""
+    """The record of a key.
+
+    Attributes:
+        id: the part of the key that finds this record.
+        name: chosen by the operator.
+        hash: SHA-256 of the whole key, in hex.
+        scopes: the operations that the key allows.
+        origins: the browser origins that may use the key; empty if it is not for browsers.
+        requests_rate: the key's own limit, such as `100/second`; "" for the limit of the settings.
+        events_rate: the same for events.
+        created_s: Unix time in seconds.
+        revoked_s: Unix time in seconds; None while the key is valid.
+    """
 
     id: str
     name: str
@@ -48,6 +70,7 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def is_active(self) -> bool:
+        """Whether the key has not been revoked."""
         return self.revoked_s is None
 
 
@@ -59,18 +82,18 @@ def new_key(
     requests_rate: str = "",
     events_rate: str = "",
 ) -> tuple[str, Key]:
-    """(the key, its record)."""
+    """Make a key. Returns the key as text, and its record."""
     key_id = secrets.token_hex(6)
     text = f"es_{key_id}_{secrets.token_urlsafe(32)}"
     record = Key(
-        key_id,
-        name,
-        _hash(text),
-        tuple(scopes),
-        tuple(origins),
-        requests_rate,
-        events_rate,
-        int(time.time()),
+        id=key_id,
+        name=name,
+        hash=_hash(text),
+        scopes=tuple(scopes),
+        origins=tuple(origins),
+        requests_rate=requests_rate,
+        events_rate=events_rate,
+        created_s=int(time.time()),
     )
     return text, record
 
@@ -80,13 +103,18 @@ def _hash(text: str) -> str:
 
 
 class KeyFile:
-    """What the commands change, one at a time."""
+    """The file of keys, as the commands use it. A lock allows one change at a time."""
 
     def __init__(self, path: Path) -> None:
+        """Use the file at `path`, which need not exist."""
         self._path = path
 
     def read(self) -> list[Key]:
-        """Every key there ever was; of no file, none. Raises KeysError."""
+        """Return all keys, revoked ones included; none if there is no file.
+
+        Raises:
+            KeysError: the file can't be read.
+        """
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=list[Key])
         except FileNotFoundError:
@@ -95,18 +123,26 @@ class KeyFile:
             raise KeysError(f"The keys in {self._path} can't be read: {error}") from error
 
     def add(self, key: Key) -> None:
-        """Raises KeysError."""
+        """Add a key.
+
+        Raises:
+            KeysError: the file can't be read or changed.
+        """
         with self._changing() as keys:
             keys.append(key)
 
     def revoke(self, key_id: str) -> Key:
-        """It is valid no more. Raises KeysError when there is no such key."""
+        """Revoke a key.
+
+        Raises:
+            KeysError: there is no valid key with this id, or the file can't be changed.
+        """
         with self._changing() as keys:
-            for place, key in enumerate(keys):
+            for index, key in enumerate(keys):
                 if key.id == key_id and key.is_active:
-                    keys[place] = msgspec.structs.replace(key, revoked_s=int(time.time()))
+                    keys[index] = msgspec.structs.replace(key, revoked_s=int(time.time()))
                     return key
-        raise KeysError(f"There is no key {key_id} that is valid: event-stream keys list shows all")
+        raise NoSuchKeyError(key_id)
 
     @contextmanager
     def _changing(self) -> Iterator[list[Key]]:
@@ -126,13 +162,22 @@ class KeyFile:
 
 
 class KeyRing:
-    """The keys that a worker knows: those of the file, at most a second ago.
+    """The keys as a worker sees them: the file's contents, at most one second old.
 
-    Once there was a key, requests need one, even when all are revoked or the file is gone.
+    After the first key was seen, requests need a key, even if all keys are revoked or the file is
+    deleted.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        """clock: monotonic, in s. Raises KeysError."""
+        """Read the keys.
+
+        Args:
+            path: of the file.
+            clock: monotonic, in seconds.
+
+        Raises:
+            KeysError: the file exists and can't be read.
+        """
         self._file = KeyFile(path)
         self._path = path
         self._clock = clock
@@ -148,7 +193,7 @@ class KeyRing:
         return self._required
 
     def find(self, text: str) -> Key | None:
-        """The valid key that `text` is, if it is one. Takes as long for any other."""
+        """Return the valid key for `text`, or None. A wrong key takes as long as a valid one."""
         self._refresh()
         match = KEY.fullmatch(text)
         key = self._keys.get(match[1]) if match is not None else None
@@ -156,7 +201,7 @@ class KeyRing:
         return key if key is not None and is_same and key.is_active else None
 
     def origins(self) -> set[str]:
-        """Of all valid keys for browsers."""
+        """Return the origins of all valid keys for browsers."""
         self._refresh()
         return {o for key in self._keys.values() if key.is_active for o in key.origins}
 
@@ -171,7 +216,7 @@ class KeyRing:
         try:
             self._keys = {key.id: key for key in self._file.read()}
         except KeysError:
-            return  # what was known stays, and the next second tries again
+            return  # the old keys stay, and the next check tries again
         self._state = state
         self._required = self._required or bool(self._keys)
 

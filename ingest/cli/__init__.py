@@ -1,4 +1,4 @@
-"""The `event-stream` command, one module for each subcommand; `main` joins them.
+"""The `event-stream` command: one module for each subcommand, joined in `main`.
 
-Imports everything else late, inside functions: a command must not load what it does not need.
+The modules import other packages inside functions, so that a command loads only what it needs.
 """

@@ -1,4 +1,4 @@
-"""`event-stream dead-letters`: what storage refused for good, and what becomes of it."""
+"""`event-stream dead-letters`: list, show, replay or discard the rows that storage refused."""
 
 import json
 from collections.abc import Iterator
@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 REASON_CHARACTERS = 80
 
 app = typer.Typer(
-    help="Rows that ClickHouse refused for good: list, show, replay, discard.",
+    help="List, show, replay or discard the rows that ClickHouse refused.",
     no_args_is_help=True,
 )
 
-Names = Annotated[list[str] | None, typer.Argument(help="Names as listed; none for all of them")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing")]
+Names = Annotated[
+    list[str] | None, typer.Argument(help="Names, as `list` shows them (default: all)")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing")]
 
 
 @app.command("list")
 def list_(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
-    """One line for each dead letter; `show` has the whole reason."""
+    """List the dead letters, one per line. `show` prints the whole reason."""
     print(f"{'name':<30} {'refused at':<19} {'rows':>7} {'bytes':>9} code reason")
     for letter in _letters(_settings(config, data_dir), None):
         code = "" if letter.code is None else str(letter.code)
@@ -41,7 +43,7 @@ def list_(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
 
 @app.command()
 def show(names: Names = None, config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
-    """The rows, one JSON object a line; on standard error the reason why they were refused."""
+    """Print the rows as JSON, one object per line, and the reasons on standard error."""
     for letter in _letters(_settings(config, data_dir), names):
         typer.echo(f"{letter.name}: {letter.reason}", err=True)
         for row in letter.read().to_pylist():
@@ -57,9 +59,10 @@ def replay(
     clickhouse_url: UrlOption = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Insert the rows again, once what was wrong is mended; those that are stored are removed.
+    """Insert the rows again after you fixed the cause. A dead letter is removed once it is stored.
 
-    Counts nothing twice. With embedded storage stop the service first: it has the engine.
+    No event is counted twice. With embedded storage stop the service first: only one process can
+    use the engine.
     """
     from ingest.server.preflight import StartError, locked
     from ingest.wiring.storage import open_writer
@@ -89,7 +92,7 @@ def discard(
     data_dir: DataDirOption = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Delete dead letters. Their rows are gone then."""
+    """Delete dead letters and their rows. This can't be undone."""
     for letter in _letters(_settings(config, data_dir), names):
         if not dry_run:
             letter.path.unlink()
@@ -97,7 +100,7 @@ def discard(
 
 
 def _letters(settings: Settings, names: list[str] | None) -> Iterator["DeadLetter"]:
-    # Imported late: the parent of the workers, which needs no Arrow, has the commands too.
+    # Imported late because the parent of the workers loads this module but must not load Arrow.
     from storage.dead_letters import DeadLetters
 
     found = {
@@ -106,7 +109,7 @@ def _letters(settings: Settings, names: list[str] | None) -> Iterator["DeadLette
     }
     for name in names or found:
         if name not in found:
-            fail(f"There is no dead letter {name}: see event-stream dead-letters list")
+            fail(f"There is no dead letter {name}. List them: event-stream dead-letters list")
         yield found[name]
 
 

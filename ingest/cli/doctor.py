@@ -15,9 +15,9 @@ def doctor(
     data_dir: DataDirOption = None,
     clickhouse_url: UrlOption = None,
 ) -> None:
-    """Compare the logs, the dead letters and the table, and say what is off; exit code 1 if so.
+    """Compare the WAL, the dead letters and the table. Exits with 1 if there are problems.
 
-    With embedded storage stop the service first: it has the engine.
+    With embedded storage stop the service first: only one process can use the engine.
     """
     from ingest.cli.doctor_report import examine
     from ingest.server.preflight import StartError, locked
@@ -40,5 +40,9 @@ def doctor(
         print(line)
     for line in report.faults:
         print(f"FAULT: {line}")
-    print("something is off" if report.faults else "all is well")
+    print(
+        "Problems found: see the lines that start with FAULT"
+        if report.faults
+        else "No problems found"
+    )
     raise typer.Exit(1 if report.faults else 0)

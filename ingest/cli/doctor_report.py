@@ -1,7 +1,7 @@
-"""The report of `event-stream doctor`: do the WAL, the dead letters and the table agree?
+"""The report of `event-stream doctor`: whether the WAL, the dead letters and the table agree.
 
-Reads only. With embedded storage the service must be stopped; with a server it may run, and then
-what it is about to store is reported as waiting.
+It changes nothing. With embedded storage the service must be stopped. With a ClickHouse server the
+service may run; events that it has not stored yet are then reported as waiting.
 """
 
 from dataclasses import dataclass, field
@@ -25,8 +25,13 @@ from storage.wal.inspection import examine_wal, read_records
 
 @dataclass(slots=True)
 class Report:
-    """facts: what there is; waiting: events in the logs that the table does not have yet; faults:
-    what someone should look at."""
+    """Findings of the doctor.
+
+    Attributes:
+        facts: lines that describe the state.
+        waiting: number of events in the WAL that are not in the table yet.
+        faults: lines that describe problems, which an operator should look at.
+    """
 
     facts: list[str] = field(default_factory=list)
     waiting: int = 0
@@ -36,7 +41,12 @@ class Report:
 def examine(
     data_dir: Path, dead_letters: DeadLetters, client: Client, layout: ClusterLayout
 ) -> Report:
-    """Raises StorageError when the table can't be read."""
+    """Compare the WAL, the dead letters and the table.
+
+    Raises:
+        StorageError: the table can't be read because storage does not answer, or because a table or
+            a right is missing.
+    """
     report = Report()
     _examine_table(report, client, layout)
     for directory in sorted((data_dir / "wal").glob("*/")):
@@ -44,7 +54,9 @@ def examine(
     letters = list(dead_letters)
     if letters:
         rows = sum(letter.rows for letter in letters)
-        report.faults.append(f"{rows} rows are dead letters: see event-stream dead-letters list")
+        report.faults.append(
+            f"{rows} rows are dead letters. List them: event-stream dead-letters list"
+        )
     if report.waiting:
         report.facts.append(f"{report.waiting} events in the WAL are not in the table yet")
     return report
@@ -69,7 +81,9 @@ def _examine_wal(report: Report, directory: Path, client: Client) -> None:
     found = examine_wal(directory, RECORD_SCHEMA)
     report.faults += [f"{name}: {fault}" for fault in found.faults]
     if found.quarantined:
-        report.faults.append(f"{name}: {found.quarantined} damaged parts were set aside")
+        report.faults.append(
+            f"{name}: {found.quarantined} damaged parts are in its directory quarantine"
+        )
     waiting: list[str] = []
     for batch in read_records(found.unstored, RECORD_SCHEMA):
         waiting += keys_of(conform(batch))

@@ -1,4 +1,4 @@
-"""Events out of a file: NDJSON or JSON, plain, gzip or zstd, told apart by their first bytes."""
+"""Read events from a file: NDJSON or JSON, plain, gzip or zstd, detected by the first bytes."""
 
 import gzip
 import io
@@ -19,11 +19,15 @@ _PEEK_BYTES = 1 << 20
 
 
 class SourceError(Exception):
-    """The file is not what can be loaded; the text says why."""
+    """The file can't be loaded. The text says why."""
 
 
 def read_events(raw: IO[bytes]) -> Iterator[bytes]:
-    """One JSON text for each event, in order. Raises SourceError."""
+    """Yield the JSON text of each event, in order.
+
+    Raises:
+        SourceError: the file is damaged, or is neither NDJSON nor JSON with events.
+    """
     try:
         yield from _events(_decompressed(raw))
     except (EOFError, gzip.BadGzipFile, zstd.ZstdError) as error:
@@ -33,6 +37,7 @@ def read_events(raw: IO[bytes]) -> Iterator[bytes]:
 
 
 def in_batches(events: Iterator[bytes], size: int) -> Iterator[list[bytes]]:
+    """Yield lists of `size` events; the last list may be shorter."""
     while batch := list(islice(events, size)):
         yield batch
 
@@ -60,7 +65,7 @@ def _events(lines: io.BufferedReader) -> Iterator[bytes]:
 
 
 def _is_event(line: bytes) -> bool:
-    """Whether a first line is an event of its own, and not the beginning of a JSON document."""
+    """Return whether a first line is an event, not the beginning of a longer JSON document."""
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -13,20 +13,22 @@ from ingest.cli.options import fail
 
 
 def load(
-    file: Annotated[str, typer.Argument(help="NDJSON or JSON, plain, gzip or zstd; - for stdin")],
-    url: Annotated[str, typer.Option(help="The service")] = "http://127.0.0.1:8080",
-    batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Events in a request")] = 1_000,
-    requests: Annotated[int, typer.Option(min=1, max=64, help="Requests at a time")] = 2,
+    file: Annotated[str, typer.Argument(help="NDJSON or JSON; plain, gzip or zstd; - for stdin")],
+    url: Annotated[str, typer.Option(help="URL of the service")] = "http://127.0.0.1:8080",
+    batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Events per request")] = 1_000,
+    requests: Annotated[int, typer.Option(min=1, max=64, help="Requests sent at a time")] = 2,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Skip bad events instead of stopping")
+        bool, typer.Option("--partial", help="Skip invalid events instead of stopping")
     ] = False,
     key_file: Annotated[
-        Path | None, typer.Option(help="File with a key of scope ingest, if one is needed")
+        Path | None,
+        typer.Option(help="File with an API key of scope ingest, if the service needs one"),
     ] = None,
 ) -> None:
     """Send a file of events to a running service.
 
-    Loading the same file again, after an interruption say, counts nothing twice.
+    It is safe to load a file again, for example after an interruption: no event is counted twice.
+    Keep the same --batch-size if the events have no ids.
     """
     from ingest.cli.event_files import SourceError, in_batches, read_events
     from ingest.cli.loader import Loader, LoadError
@@ -44,7 +46,7 @@ def load(
     except (OSError, LoadError, SourceError) as error:
         fail(error)
     print(
-        f"{loaded.accepted:,} events accepted, {loaded.duplicates:,} of them known before;"
+        f"{loaded.accepted:,} events accepted, {loaded.duplicates:,} of them duplicates;"
         f" {loaded.rejected:,} rejected"
     )
 

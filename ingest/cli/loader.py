@@ -1,8 +1,8 @@
-"""Send a file of events to a service, some requests at a time.
+"""Send a file of events to a service, with several requests at a time.
 
-Resumable: a request carries an Idempotency-Key made from its place in the file and its bytes, so
-that events without an id get the same one when the file is loaded again in batches of the same
-size, and are counted once.
+Loading can be repeated. The Idempotency-Key of a request is made from its position in the file and
+its bytes. So an event without an id gets the same id when the file is loaded again with the same
+batch size, and it is counted once.
 """
 
 import threading
@@ -21,12 +21,12 @@ TIMEOUT_S = 60
 
 
 class LoadError(Exception):
-    """Loading stopped; the text says where and why."""
+    """Loading stopped. The text says where and why."""
 
 
 @dataclass(slots=True)
 class Loaded:
-    """Events so far. accepted: duplicates included."""
+    """Numbers of events so far; `accepted` includes duplicates."""
 
     accepted: int = 0
     duplicates: int = 0
@@ -34,9 +34,17 @@ class Loaded:
 
 
 class Loader:
+    """Sends batches of events to a service, and retries."""
+
     def __init__(self, url: str, *, requests: int, partial: bool, key: str | None = None) -> None:
-        """url: of the service; requests: how many at a time; partial: go on after bad events; key:
-        of scope ingest, where the service needs one."""
+        """Prepare the connections.
+
+        Args:
+            url: of the service.
+            requests: number of requests at a time.
+            partial: whether to skip invalid events, or else to stop at the first one.
+            key: an API key of scope ingest, if the service needs one.
+        """
         self._headers = {"Content-Type": "application/x-ndjson"}
         if key is not None:
             self._headers["Authorization"] = f"Bearer {key}"
@@ -49,7 +57,7 @@ class Loader:
             retries=urllib3.Retry(
                 RETRIES,
                 redirect=0,
-                allowed_methods=None,  # sending again is safe: that is what ids are for
+                allowed_methods=None,  # POST too: ids make a retry safe
                 status_forcelist=(429, 502, 503, 504),
                 backoff_factor=0.2,
                 backoff_max=BACKOFF_S_MAX,
@@ -61,9 +69,14 @@ class Loader:
     def load(
         self, batches: Iterator[list[bytes]], progress: Callable[[Loaded], None] = lambda _: None
     ) -> Loaded:
-        """Send every batch, each a list of events as JSON texts. Raises LoadError.
+        """Send every batch.
 
-        progress: called after each reply.
+        Args:
+            batches: lists of events as JSON texts.
+            progress: called with the numbers so far after each response.
+
+        Raises:
+            LoadError: the service does not answer, or refuses a request.
         """
         total = Loaded()
         lock = threading.Lock()
@@ -89,21 +102,27 @@ class Loader:
         return total
 
     def _send(self, first: int, batch: list[bytes]) -> Loaded:
-        """first: position of the batch's first event in the file."""
+        """Send one batch, whose first event is at position `first` in the file."""
         body = b"\n".join(batch)
         key = blake2b(b"%d\n" % first + body, digest_size=16).hexdigest()
         headers = {**self._headers, "Idempotency-Key": key}
         try:
-            reply = self._pool.request("POST", self._url, body=body, headers=headers)
+            response = self._pool.request("POST", self._url, body=body, headers=headers)
         except urllib3.exceptions.HTTPError as error:
-            raise LoadError(f"No answer from {self._url}: {error}") from error
-        answer = _json_object(reply.data)
-        if reply.status == 400 and self._partial and answer.get("errors"):
-            return Loaded(rejected=len(batch))  # none of it was good
-        if reply.status not in (201, 207):
-            raise LoadError(_refusal(reply.status, answer, first))
-        rejected = len(answer.get("rejected", ()))
-        return Loaded(len(answer["ids"]) - rejected, answer.get("duplicates", 0), rejected)
+            raise LoadError(
+                f"{self._url} does not answer: {error}. Check --url, and that the service runs"
+            ) from error
+        receipt = _json_object(response.data)
+        if response.status == 400 and self._partial and receipt.get("errors"):
+            return Loaded(rejected=len(batch))  # all events of the batch are invalid
+        if response.status not in (201, 207):
+            raise LoadError(_refusal(response.status, receipt, first))
+        rejected = len(receipt.get("rejected", ()))
+        return Loaded(
+            accepted=len(receipt["ids"]) - rejected,
+            duplicates=receipt.get("duplicates", 0),
+            rejected=rejected,
+        )
 
 
 def _raise_first(done: set[Future[None]]) -> None:
@@ -119,13 +138,13 @@ def _json_object(data: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _refusal(status: int, answer: dict[str, Any], first: int) -> str:
-    if answer.get("errors"):
-        error = answer["errors"][0]
+def _refusal(status: int, receipt: dict[str, Any], first: int) -> str:
+    if receipt.get("errors"):
+        error = receipt["errors"][0]
         where = f" at {error['field']}" if error["field"] else ""
         number = first + error["index"] + 1
         return (
             f"Event {number} of the file is invalid{where}: {error['message']}."
-            " Correct it and load the file again, or skip bad events with --partial"
+            " Correct it and load the file again, or skip invalid events with --partial"
         )
-    return f"The service answered {status}: {answer.get('message', '')}"
+    return f"The service refused the events with {status}: {receipt.get('message', '')}"

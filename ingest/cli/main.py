@@ -1,4 +1,4 @@
-"""The command line."""
+"""The `event-stream` command: the subcommands together, with `serve` and `generate`."""
 
 import sys
 from contextlib import nullcontext
@@ -19,7 +19,7 @@ from ingest.config.settings import SettingsError, load_settings
 
 app = typer.Typer(
     name="event-stream",
-    help="Events in over HTTP, exact metrics out, on embedded or clustered ClickHouse.",
+    help="Collect events over HTTP and query exact metrics, on embedded or clustered ClickHouse.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -37,13 +37,13 @@ def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="IP address to listen on")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of worker processes")] = None,
     data_dir: DataDirOption = None,
     clickhouse_url: UrlOption = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
-    Options win over EVENT_STREAM_* environment variables, which win over the settings file.
+    Options override EVENT_STREAM_* environment variables, which override the settings file.
     """
     from ingest.server.preflight import StartError
     from ingest.server.supervisor import serve as run
@@ -65,14 +65,16 @@ def serve(
 
 @app.command()
 def generate(
-    count: Annotated[int, typer.Argument(min=0, help="How many events")],
+    count: Annotated[int, typer.Argument(min=0, help="Number of events")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same events")] = 1,
-    start: Annotated[datetime, typer.Option(help="First day, UTC")] = datetime(2024, 1, 1),
-    days: Annotated[int, typer.Option(min=1, help="Days that the events spread over")] = 31,
-    ids: Annotated[bool, typer.Option(help="Whether the events have ids of their own")] = True,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file [stdout]")] = None,
+    start: Annotated[datetime, typer.Option(help="First day, in UTC")] = datetime(2024, 1, 1),
+    days: Annotated[int, typer.Option(min=1, help="Number of days that the events cover")] = 31,
+    ids: Annotated[bool, typer.Option(help="Give each event an id")] = True,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write (default: stdout)")
+    ] = None,
 ) -> None:
-    """Write realistic GA4-like events as NDJSON, to be piped into `event-stream load -`."""
+    """Write realistic GA4-like events as NDJSON. Pipe them into `event-stream load -`."""
     from bench.clients.generate import generate as events
 
     try:
@@ -87,4 +89,5 @@ def generate(
 
 
 def main() -> None:
+    """Run the command."""
     app()

@@ -1,4 +1,4 @@
-"""`event-stream migrate`: make the tables, or bring them up to date, as a user who may."""
+"""`event-stream migrate`: create the tables or bring them up to date."""
 
 from typing import Annotated
 
@@ -13,14 +13,14 @@ def migrate(
     data_dir: DataDirOption = None,
     clickhouse_url: UrlOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the SQL that would be sent, and send none")
+        bool, typer.Option("--dry-run", help="Print the SQL without sending it")
     ] = False,
 ) -> None:
-    """Create the tables, or bring them up to date, and use shards that were added to a cluster.
+    """Create the tables or bring them up to date, and use shards that were added to a cluster.
 
-    The service does the same at its start, but for the shards, if its user may CREATE and ALTER.
-    Run this as one who may, and the service as one who may only SELECT and INSERT. With embedded
-    storage stop the service first: it has the engine.
+    The service does this too at its start, except for new shards, if its user has the rights CREATE
+    and ALTER. To give the service only SELECT and INSERT, run this command as a user with more
+    rights. With embedded storage stop the service first: only one process can use the engine.
     """
     from ingest.event.arrow import TABLE_SCHEMA
     from ingest.server.preflight import StartError, locked

@@ -1,4 +1,4 @@
-"""The parent process: checks before the start, Granian, and the workers it starts.
+"""The parent process: the checks before the start, Granian, and the start of its workers.
 
-Read `supervisor` first. Must not load Arrow or ClickHouse: only a worker process needs them.
+Read `supervisor` first. The parent must not load Arrow or ClickHouse, which only workers need.
 """

@@ -1,4 +1,4 @@
-"""Checks before the service starts: port, data directory, keys, and who has the engine."""
+"""Checks before the service starts: port, data directory, keys, and lock of the engine."""
 
 import fcntl
 import socket
@@ -12,11 +12,17 @@ from ingest.config.settings import Settings
 
 
 class StartError(Exception):
-    """The service can't start; the text says why and what to do."""
+    """The service can't start. The text says why and what to do."""
 
 
 def check_keys(settings: Settings) -> None:
-    """Nobody is to find an open service on a network by accident."""
+    """Check that the service has keys if other machines can reach it.
+
+    This prevents an operator from exposing an open service by accident.
+
+    Raises:
+        StartError: there are no keys, the address is not loopback, and `insecure` is not set.
+    """
     try:
         has_keys = bool(KeyFile(settings.keys_file).read())
     except KeysError as error:
@@ -24,14 +30,21 @@ def check_keys(settings: Settings) -> None:
     if ip_address(settings.host).is_loopback or has_keys or settings.insecure:
         return
     raise StartError(
-        f"Without keys the service listens on loopback alone, not on {settings.host}."
-        " Make one with: event-stream keys create NAME --scope ingest."
-        " Or set insecure: true to let everyone in who can reach that address"
+        f"Without API keys the service listens only on loopback addresses, not on {settings.host}."
+        " Create a key: event-stream keys create NAME --scope ingest."
+        " Or set insecure: true to serve everyone who can reach that address"
     )
 
 
 def check_port(host: str, port: int) -> None:
-    # Granian shares ports between processes, so a second service would get half the requests.
+    """Check that nothing else listens on this port.
+
+    Granian shares ports between processes. Without this check a second service would get half of
+    the requests.
+
+    Raises:
+        StartError: the service can't listen there.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -40,29 +53,38 @@ def check_port(host: str, port: int) -> None:
         except OSError as error:
             raise StartError(
                 f"Can't listen on {host_port(host, port)}: {error.strerror}."
-                " Stop what uses that port, or choose another with --port"
+                " Stop the program that uses the port, or choose another port with --port"
             ) from error
 
 
 def make_data_dir(data_dir: Path) -> None:
+    """Create the data directory if it does not exist.
+
+    Raises:
+        StartError: it can't be created.
+    """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StartError(
-            f"Can't make the data directory {data_dir}: {error.strerror}."
-            " Choose another with --data-dir"
+            f"Can't create the data directory {data_dir}: {error.strerror}."
+            " Choose another directory with --data-dir"
         ) from error
 
 
 @contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
-    """The embedded engine's directory for this process alone. Raises StartError."""
+    """Hold the lock of a data directory, whose embedded engine only one process can use.
+
+    Raises:
+        StartError: another process has the lock, or the directory is not writable.
+    """
     try:
         lock = (data_dir / "lock").open("wb")
     except OSError as error:
         raise StartError(
             f"Can't write to the data directory {data_dir}: {error.strerror}."
-            " Choose another with --data-dir"
+            " Choose another directory with --data-dir"
         ) from error
     with lock:
         try:
@@ -70,10 +92,11 @@ def locked(data_dir: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise StartError(
                 f"The data directory {data_dir} is in use by another service."
-                " Stop that one, or choose another directory with --data-dir"
+                " Stop that service, or choose another directory with --data-dir"
             ) from error
         yield
 
 
 def host_port(host: str, port: int) -> str:
+    """Format an address and a port as in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""Granian and its worker processes: one service on one machine."""
+"""Run the service: Granian and its worker processes."""
 
 import multiprocessing
 import tempfile
@@ -22,13 +22,13 @@ from ingest.server.preflight import check_keys, check_port, host_port, locked, m
 from ingest.server.worker_process import load_worker
 
 KILL_MARGIN_S = 2
-"""Between the end of the time to drain and the kill of a worker that is still there."""
+"""How long after `shutdown_seconds` a worker that still runs is killed."""
 EXIT_CODE_WAIT_S = 5
 WAKE_EVERY_S = 0.1
 RELOAD_OVERLAP_S = 5
-"""At a reload (SIGHUP), how long an old worker stays for its successor to start."""
+"""How long an old worker keeps running at a reload (SIGHUP), while the new one starts."""
 
-# Granian's own entries go where ours go.
+# Granian's log entries go to our handler.
 _GRANIAN_LOGGING = {
     "loggers": {
         "_granian": {"handlers": [], "propagate": True},
@@ -40,12 +40,13 @@ log = structlog.get_logger()
 
 
 def serve(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT. Returns the exit code: 0 when nothing was left undone.
+    """Run until SIGTERM or SIGINT. Returns the exit code: 0 if all workers drained, else 1.
 
-    Raises StartError.
+    Raises:
+        StartError: a check before the start failed.
     """
     configure_logging(settings.log)
-    # What a worker is given is not made to be pickled, as Python 3.14's own choice would have it.
+    # The arguments of a worker can't be pickled, which Python 3.14's default start method requires.
     multiprocessing.set_start_method("fork", force=True)
     with ExitStack() as stack:
         check_port(settings.host, settings.port)
@@ -55,7 +56,7 @@ def serve(settings: Settings) -> int:
             stack.enter_context(locked(settings.data_dir))
         peers_dir = None
         if settings.workers > 1:
-            # Not under data_dir: the path of a Unix socket has 107 characters at most.
+            # Not under data_dir, because the path of a Unix socket has at most 107 characters.
             prefix = "event-stream-"
             peers_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
         log.info(
@@ -72,8 +73,11 @@ def serve(settings: Settings) -> int:
 
 
 class _Server(MPServer):
-    """Granian, which forgets how its workers ended, and now and then says of one that had that it
-    would not and was killed."""
+    """Granian's server, changed to report whether all workers drained.
+
+    Granian does not keep the exit codes of its workers. It also sometimes reports that it killed a
+    worker that had already ended.
+    """
 
     all_drained = False
     _is_stopping = False
@@ -81,8 +85,9 @@ class _Server(MPServer):
     def signal_handler_interrupt(self, *_: object) -> None:
         if not self.interrupt_signal:
             self.interrupt_signal = True
-            # Granian's own handler takes a lock that this very thread may hold when a signal comes
-            # twice, as from a terminal or `timeout`; and its loop may clear what is set just now.
+            # Granian's handler takes a lock that this thread already holds if a second signal
+            # arrives, as from a terminal or `timeout`. And Granian's loop may clear the event right
+            # after it was set. So another thread sets it until the workers are stopped.
             threading.Thread(target=self._wake, daemon=True).start()
 
     def _wake(self) -> None:
@@ -97,17 +102,17 @@ class _Server(MPServer):
         deadline_s = time.monotonic() + (self.workers_kill_timeout or 0)
         for worker in self.wrks:
             if _exit_code(worker.inner, deadline_s - time.monotonic()) is None:
-                log.error("worker does not stop: killing it", pid=worker.inner.pid)
+                log.error("worker did not stop in time: killing it", pid=worker.inner.pid)
                 worker.kill()  # type: ignore[no-untyped-call]
         self.all_drained = all(_exit_code(w.inner, EXIT_CODE_WAIT_S) == 0 for w in self.wrks)
         self.wrks.clear()
 
 
 def _exit_code(process: BaseProcess, wait_s: float) -> int | None:
-    """None when it does not end in that time."""
+    """Wait for a process and return its exit code; None if it does not end in `wait_s`."""
     if not wait([process.sentinel], max(wait_s, 0)):
         return None
-    # Another thread of Granian's waits for it as well, and may know its end a moment earlier.
+    # A thread of Granian waits for it too. If that thread is first, the exit code comes later.
     deadline_s = time.monotonic() + EXIT_CODE_WAIT_S
     while process.exitcode is None and time.monotonic() < deadline_s:
         time.sleep(0.001)

@@ -1,4 +1,4 @@
-"""Requests that come through trusted proxies: who sent them, by X-Forwarded-For."""
+"""The client address and the scheme of requests that come through trusted proxies."""
 
 from collections.abc import Sequence
 
@@ -7,27 +7,33 @@ from ingest.http.asgi import AsgiApp, Receive, Scope, Send
 
 
 class TrustedProxies:
-    """An ASGI app around `app`: requests of trusted proxies come from whom those say.
+    """ASGI app around another app that sets the real client of requests from trusted proxies.
 
-    Of `X-Forwarded-For` the last address counts that is no trusted proxy's: what is before it may
-    be anybody's invention. What is no address stands for the proxy that it came from.
-    `X-Forwarded-Proto` is the scheme.
+    The client is the last address in `X-Forwarded-For` that is not a trusted proxy. Addresses
+    before it can be forged. If an entry is not an address, the client is the proxy that sent it.
+    The scheme is `X-Forwarded-Proto`.
     """
 
     def __init__(self, app: AsgiApp, trusted: Sequence[str]) -> None:
-        """trusted: addresses and networks."""
+        """Wrap `app`.
+
+        Args:
+            app: gets all requests.
+            trusted: addresses and networks of the proxies.
+        """
         self._app = app
         self._networks = [network for text in trusted for network in networks_of(text)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Set the client and the scheme, and pass the request on."""
         client = scope.get("client")
         if scope["type"] == "http" and client and self._trusts(client[0]):
-            self._believe(scope)
+            self._apply_headers(scope)
         await self._app(scope, receive, send)
 
-    def _believe(self, scope: Scope) -> None:
-        said = _values(scope, b"x-forwarded-for")
-        hosts = [host for value in said for host in value.split(",") if host.strip()]
+    def _apply_headers(self, scope: Scope) -> None:
+        forwarded = _values(scope, b"x-forwarded-for")
+        hosts = [host for value in forwarded for host in value.split(",") if host.strip()]
         if hosts:
             scope["client"] = (self._client(scope["client"][0], hosts), 0)
         schemes = [scheme.strip().lower() for scheme in _values(scope, b"x-forwarded-proto")]
@@ -35,7 +41,7 @@ class TrustedProxies:
             scope["scheme"] = schemes[0]
 
     def _client(self, proxy: str, hosts: Sequence[str]) -> str:
-        """The last of `hosts` that is no trusted proxy, if there is one."""
+        """Return the last of `hosts` that is not a trusted proxy, or else the first of them."""
         client = proxy
         for host in reversed(hosts):
             address = parse_address(host)

@@ -1,4 +1,4 @@
-"""The start of a worker process: what happens in it before there is an event loop."""
+"""The start of a worker process, before it has an event loop."""
 
 import os
 import signal
@@ -12,19 +12,28 @@ from ingest.server.trusted_proxies import TrustedProxies
 
 
 def load_worker(settings: Settings, peers_dir: Path | None) -> AsgiApp:
-    """Runs in the worker process, whose exit code is 1 when something was left undone."""
+    """Build the app of a worker process, in that process.
+
+    The process exits with 1 if it can't drain in time.
+
+    Args:
+        settings: of the service.
+        peers_dir: directory for the sockets between the workers; None if there is one worker.
+    """
 
     def stop_before_start(signum: int, frame: object) -> None:
         os._exit(0)
 
-    # A signal from a terminal is for the parent, which stops its workers; twice would hang them.
+    # A terminal sends its signals to the whole process group. Only the parent should get them: it
+    # stops the workers, and a second signal would hang them.
     os.setpgrp()
-    # Until the event loop has its own, the parent's handlers are inherited, and would lose a stop.
+    # The event loop installs its own handlers later. Until then the worker would use the parent's
+    # handlers, which it inherited, and a stop would be lost.
     signal.signal(signal.SIGTERM, stop_before_start)
     signal.signal(signal.SIGINT, stop_before_start)
     configure_logging(settings.log)
     forbid_pandas()
-    # Imported late: the parent process needs neither Arrow nor ClickHouse in memory.
+    # Imported late because the parent process must not load Arrow or ClickHouse.
     from ingest.app import create_app
 
     return_freed_memory()

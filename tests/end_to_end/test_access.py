@@ -176,7 +176,10 @@ def test_keys_are_made_rotated_and_revoked_while_the_service_runs(
     ("arguments", "message"),
     [
         (["create", "x", "--scope", "root"], "A scope is one of ingest, query, admin"),
-        (["create", "x", "--scope", "query", "--origin", "https://a.example"], "ingest alone"),
+        (
+            ["create", "x", "--scope", "query", "--origin", "https://a.example"],
+            "only the scope ingest",
+        ),
         (["create", "x", "--scope", "ingest", "--origin", "a.example/x"], "no path"),
         (["create", "x", "--scope", "ingest", "--events-rate", "many"], "100/second"),
         (["revoke", "nobody"], "no key nobody"),

@@ -179,7 +179,7 @@ def test_a_flipped_bit_in_a_part_is_found_by_the_doctor(tmp_path: Path) -> None:
     assert post(service, "/events/batch", events).status == 201
     assert count(service, "flip") == 1000
     assert service.stop() == 0
-    assert "all is well" in doctor(tmp_path, expected=0)
+    assert "No problems found" in doctor(tmp_path, expected=0)
     data = max(event_data(tmp_path), key=lambda path: path.stat().st_size)
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1
@@ -192,7 +192,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_service_that_was_killed(tmp_path:
     service.start()
     assert post(service, "/events/batch", [event("d", id=str(i)) for i in range(7)]).status == 201
     service.kill()
-    assert "7 events in the logs are not in the table yet" in doctor(tmp_path, expected=0)
+    assert "7 events in the WAL are not in the table yet" in doctor(tmp_path, expected=0)
     service.start()
     assert count(service, "d") == 7
     ledger = service.request("GET", "/debug/ledger").json()
