@@ -1,5 +1,7 @@
-"""What the metrics must answer, computed the plain way: loops over events, no SQL, no sharing of
-code with the product."""
+"""Compute metrics, funnels and retention with plain loops over events.
+
+Tests compare query results with these. There is no SQL, and no code is shared with the product.
+"""
 
 import math
 import re
@@ -21,12 +23,17 @@ COLUMNS = {
     "browser": ("device", "browser_name"), "hostname": ("device", "hostname"),
     "country": ("geo", "country"), "city": ("geo", "city"), "app_id": ("app_info", "id"),
 }  # fmt: skip
+"""Dimensions to the path of their value in an event."""
 TIMES = {"minute": "minute", "hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month"}
+"""Dimensions of time to the length of their buckets."""
 ITEMS = {"item_id": "id", "item_name": "name", "item_brand": "brand"}
+"""Dimensions of items to their fields."""
 
 
 @dataclass
-class Ask:
+class MetricsQuery:
+    """Parameters of /events/metrics. `MetricsQuery.pairs` writes them as a query string."""
+
     names: list[str]
     start: datetime | None = None
     end: datetime = datetime(2100, 1, 1, tzinfo=UTC)
@@ -42,7 +49,7 @@ class Ask:
     approximate: bool = False
 
     def pairs(self) -> list[tuple[str, str]]:
-        """As a query string has them."""
+        """Return the pairs of a query string."""
         pairs = [("event_name", name) for name in self.names]
         if self.start is not None:
             pairs.append(("from", self.start.isoformat()))
@@ -67,15 +74,18 @@ class Ask:
 
 
 def instant(event: dict[str, Any]) -> datetime:
+    """Return the event time."""
     moment: datetime = event["at"]
     return moment
 
 
 def user(event: dict[str, Any]) -> str:
+    """Return the user of an event, or an empty text."""
     return event.get("user_id") or event.get("user_pseudo_id") or ""
 
 
 def param(event: dict[str, Any], dimension: str) -> dict[str, Any]:
+    """Return the first param that a dimension such as `param.value` names, or an empty dict."""
     kind, _, key = dimension.partition(".")
     for entry in event.get("event_params" if kind == "param" else "user_params") or []:
         if entry["key"] == key:
@@ -84,6 +94,7 @@ def param(event: dict[str, Any], dimension: str) -> dict[str, Any]:
 
 
 def text(event: dict[str, Any], dimension: str, tz: str, item: dict[str, Any]) -> str:
+    """Return the value of a dimension, or an empty text."""
     if dimension in TIMES:
         return bucket(instant(event), TIMES[dimension], tz)
     if dimension in ITEMS:
@@ -110,12 +121,13 @@ def text(event: dict[str, Any], dimension: str, tz: str, item: dict[str, Any]) -
 
 @cache
 def zone(name: str) -> ZoneInfo:
-    """As the newest rules have it, which those of the system may not be."""
+    """Return a zone with the rules of the package tzdata. Those of the system may be older."""
     with (Path(tzdata.__file__).parent / "zoneinfo" / name).open("rb") as file:
         return ZoneInfo.from_file(file, name)
 
 
 def bucket(moment: datetime, unit: str, tz: str) -> str:
+    """Return the name of the minute, hour, day, week or month of an instant."""
     local = moment.astimezone(zone(tz))
     offset = "" if tz == "UTC" else "%z"
     if unit == "week":
@@ -127,6 +139,7 @@ def bucket(moment: datetime, unit: str, tz: str) -> str:
 def passes(
     event: dict[str, Any], item: dict[str, Any], dimension: str, operator: str, values: list[str]
 ) -> bool:
+    """Return whether an event, or one of its items, passes a filter."""
     if operator in (">=", "<=", ">", "<"):
         number = param(event, dimension).get("number_value")
         tests = {
@@ -158,14 +171,14 @@ def _float(value: str) -> float | None:
 
 
 def worth(number: float) -> Fraction:
-    """The decimal that a price is written as, the binary fraction that any other number is."""
+    """Return a price as the decimal it is written as, any other number as its binary fraction."""
     decimal = Fraction(repr(number))
     is_price = (decimal * 10**6).denominator == 1 and abs(number) < 10**9
     return decimal if is_price else Fraction(number)
 
 
 def nearest(exact: Fraction) -> float:
-    """No sum is infinite."""
+    """Return the nearest float. It is never infinite."""
     try:
         return float(exact)
     except OverflowError:
@@ -173,6 +186,7 @@ def nearest(exact: Fraction) -> float:
 
 
 def numbers(event: dict[str, Any], items: list[dict[str, Any]], what: str) -> float | int | None:
+    """Return the number of an event: a param, or the sum of a number of its items."""
     if what in ("revenue", "quantity"):
         name = "revenue_in_usd" if what == "revenue" else "quantity"
         have = [item[name] for item in items if item.get(name) is not None]
@@ -184,6 +198,7 @@ def numbers(event: dict[str, Any], items: list[dict[str, Any]], what: str) -> fl
 
 
 def measure(name: str, chosen: list[tuple[dict[str, Any], list[dict[str, Any]]]]) -> float | None:
+    """Compute a measure such as `sum:param.value` of (event, its items)."""
     if name == "events_per_user":
         users = [user(event) for event, _ in chosen if user(event)]
         return len(users) / len(set(users)) if users else None
@@ -213,21 +228,29 @@ def measure(name: str, chosen: list[tuple[dict[str, Any], list[dict[str, Any]]]]
     return values[max(rank, 1) - 1]
 
 
-def answer(events: list[dict[str, Any]], ask: Ask) -> dict[str, Any]:
-    """The part of the reply that follows from the events. events: each once, with `at`."""
-    of_items = any(d in ITEMS for d in ask.groups + [f[0] for f in ask.filters])
+def metrics(events: list[dict[str, Any]], query: MetricsQuery) -> dict[str, Any]:
+    """Compute the query result of /events/metrics.
+
+    Args:
+        events: without duplicates. Each has its time under `at`.
+        query: the query.
+
+    Returns:
+        The counts, measures, series and groups of the document.
+    """
+    of_items = any(d in ITEMS for d in query.groups + [f[0] for f in query.filters])
     chosen: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
     for event in events:
-        if event["name"] not in ask.names or instant(event) > ask.end:
+        if event["name"] not in query.names or instant(event) > query.end:
             continue
-        if ask.start is not None and instant(event) < ask.start:
+        if query.start is not None and instant(event) < query.start:
             continue
         if not of_items:
-            if all(passes(event, {}, *f) for f in ask.filters):
+            if all(passes(event, {}, *f) for f in query.filters):
                 chosen.append((event, event.get("items") or []))
             continue
         items = event.get("items") or [{}]
-        kept = [item for item in items if all(passes(event, item, *f) for f in ask.filters)]
+        kept = [item for item in items if all(passes(event, item, *f) for f in query.filters)]
         if kept:
             chosen.append((event, kept))
 
@@ -235,7 +258,7 @@ def answer(events: list[dict[str, Any]], ask: Ask) -> dict[str, Any]:
     for event, items in chosen:
         by_key: dict[tuple[str, ...], list[Any]] = defaultdict(list)
         for item in items if of_items else [{}]:
-            by_key[tuple(text(event, d, ask.tz, item) for d in ask.groups)].append(item)
+            by_key[tuple(text(event, d, query.tz, item) for d in query.groups)].append(item)
         for key, own in by_key.items():
             groups[key].append((event, own if of_items else items))
 
@@ -244,40 +267,40 @@ def answer(events: list[dict[str, Any]], ask: Ask) -> dict[str, Any]:
             "total_count": len(members),
             "unique_user_count": len({user(event) for event, _ in members} - {""}),
         }
-        if ask.measures:
-            result["measures"] = {name: measure(name, members) for name in ask.measures}
+        if query.measures:
+            result["measures"] = {name: measure(name, members) for name in query.measures}
         return result
 
     def with_series(members: list[Any]) -> dict[str, Any]:
         result = entry(members)
-        if ask.interval:
+        if query.interval:
             points: dict[str, list[Any]] = defaultdict(list)
             for member in sorted(members, key=lambda m: instant(m[0])):
-                points[bucket(instant(member[0]), ask.interval, ask.tz)].append(member)
+                points[bucket(instant(member[0]), query.interval, query.tz)].append(member)
             result["series"] = [{"time": name, **entry(own)} for name, own in points.items()]
         return result
 
     document = with_series(chosen)
-    if not ask.groups or not groups:
+    if not query.groups or not groups:
         return document
     ordered = sorted(groups, key=_by_key)
-    if ask.order == "key":
-        if ask.descending:
+    if query.order == "key":
+        if query.descending:
             ordered.reverse()
     else:
 
         def by_number(key: tuple[str, ...]) -> tuple[bool, float]:
             made = entry(groups[key])
-            value = made.get(ask.order, made.get("measures", {}).get(ask.order))
-            return (value is None, (-1 if ask.descending else 1) * (value or 0))
+            value = made.get(query.order, made.get("measures", {}).get(query.order))
+            return (value is None, (-1 if query.descending else 1) * (value or 0))
 
         ordered.sort(key=by_number)
     document["grouped_metrics"] = [
-        {"key": key, **with_series(groups[key])} for key in ordered[: ask.limit]
+        {"key": key, **with_series(groups[key])} for key in ordered[: query.limit]
     ]
-    left = ordered[ask.limit :] if ask.limit is not None else []
+    left = ordered[query.limit :] if query.limit is not None else []
     document["truncated"] = bool(left)
-    if left and ask.other:
+    if left and query.other:
         merged: dict[int, tuple[Any, list[Any]]] = {}
         for key in left:
             for event, items in groups[key]:
@@ -288,7 +311,7 @@ def answer(events: list[dict[str, Any]], ask: Ask) -> dict[str, Any]:
 
 
 def _by_key(key: tuple[str, ...]) -> list[Any]:
-    """Times in their order, which at the end of summer is not that of their names."""
+    """Return a sort key. Names of times are parsed: a clock that is set back breaks their order."""
     return [
         datetime.strptime(part, "%Y-%m-%d %H:%M:%S%z")
         if re.fullmatch(r".{19}[+-]\d{4}", part)
@@ -300,7 +323,7 @@ def _by_key(key: tuple[str, ...]) -> list[Any]:
 def funnel(
     events: list[dict[str, Any]], steps: list[str], window: timedelta, group: str | None
 ) -> dict[str, list[int]]:
-    """Users that reached each step, by group; '' without one."""
+    """Count the users that reached each step, by group. Without groups the only key is empty."""
     reached: dict[str, list[int]] = defaultdict(lambda: [0] * len(steps))
     by_user: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for event in sorted(events, key=instant):
@@ -326,7 +349,7 @@ def funnel(
 def retention(
     events: list[dict[str, Any]], first: str | None, back: str | None, unit: str, tz: str
 ) -> dict[str, dict[str, int]]:
-    """Users by the period they began in and the period they came back in."""
+    """Count users by the period in which they began and the period in which they came back."""
     result: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     ordered = sorted((event for event in events if user(event)), key=instant)
     began: dict[str, str] = {}
@@ -343,7 +366,13 @@ def retention(
 
 
 def range_before(first: date, days: int, tz: str) -> tuple[datetime, datetime]:
-    """(first instant, end) of the whole days that are compared with so many from `first` on."""
+    """Return the range that comes before a number of whole days, as (first instant, end).
+
+    Args:
+        first: first of the whole days.
+        days: number of days.
+        tz: zone of the days.
+    """
     after = first + timedelta(days=days)
     if first.day == after.day == 1:  # whole months
         before = first
@@ -356,4 +385,5 @@ def range_before(first: date, days: int, tz: str) -> tuple[datetime, datetime]:
 
 
 def midnight(day: date, tz: str) -> datetime:
+    """Return the first instant of a day."""
     return datetime(day.year, day.month, day.day, tzinfo=zone(tz)).astimezone(UTC)

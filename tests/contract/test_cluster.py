@@ -27,7 +27,7 @@ from storage.tables.migrations import apply, migrate, pending
 from storage.tables.rollups import VIEWS
 from storage.tables.schema import EVENTS_TABLE
 from tests.clickhouse.on_cluster import CLUSTER, Cluster, OnClusterProxy, cluster
-from tests.contract import test_answers
+from tests.contract import test_query_results
 from tests.contract.test_storage import event, table
 
 PLACEMENT = ClusterLayout(CLUSTER)
@@ -74,10 +74,10 @@ def run_cli(cluster: Cluster, data_dir: Path, *command: str) -> "subprocess.Comp
 @pytest.mark.parametrize(
     "answers_are_right",
     [
-        test_answers.test_metrics_are_what_plain_python_counts,
-        test_answers.test_rollups_are_what_plain_python_counts,
-        test_answers.test_funnels_are_what_plain_python_finds,
-        test_answers.test_retention_is_what_plain_python_finds,
+        test_query_results.test_metrics_are_what_plain_python_counts,
+        test_query_results.test_rollups_are_what_plain_python_counts,
+        test_query_results.test_funnels_are_what_plain_python_finds,
+        test_query_results.test_retention_is_what_plain_python_finds,
     ],
     ids=["metrics", "rollups", "funnels", "retention"],
 )

@@ -1,4 +1,4 @@
-"""Numbers and local times of which every digit is known beforehand."""
+"""Query results whose every digit is known: sums, percentiles and local times."""
 
 import random
 from collections.abc import Callable
@@ -24,6 +24,7 @@ FLOAT_MAX = 1.7976931348623157e308
 
 
 def ask(connected: Connect, *pairs: tuple[str, str]) -> QueryResult:
+    """Run a metrics query of the events that `store` stored."""
     plan = plan_metrics(Parameters(urlencode([("event_name", "e"), *pairs])), RECEIVED_US * 2)
     client = connected()
     return plan.result(
@@ -32,11 +33,11 @@ def ask(connected: Connect, *pairs: tuple[str, str]) -> QueryResult:
 
 
 def measured(connected: Connect, *measures: str) -> dict[str, Any]:
-    """The same as JSON, as CSV and as Arrow."""
-    answer = ask(connected, *(("measure", measure) for measure in measures))
-    found: dict[str, Any] = answer.document["measures"]
-    [row] = pa.ipc.open_stream(render(answer, ARROW)).read_all().to_pylist()
-    texts = render(answer, CSV).decode().splitlines()[1].split(",")[2:]
+    """Return the measures, after a check that JSON, CSV and Arrow have the same ones."""
+    result = ask(connected, *(("measure", measure) for measure in measures))
+    found: dict[str, Any] = result.document["measures"]
+    [row] = pa.ipc.open_stream(render(result, ARROW)).read_all().to_pylist()
+    texts = render(result, CSV).decode().splitlines()[1].split(",")[2:]
     assert [row[measure] for measure in measures] == list(found.values())
     for text, value in zip(texts, found.values(), strict=True):
         assert (type(value)(text) if text else None) == value
@@ -44,6 +45,7 @@ def measured(connected: Connect, *measures: str) -> dict[str, Any]:
 
 
 def store(connected: Connect, *values: float, **fields: Any) -> None:
+    """Store an event for each value of `param.v`, in three inserts and in random order."""
     events = [
         event(id=f"{n}", event_params=[{"key": "v", "number_value": value}], **fields)
         for n, value in enumerate(values)
@@ -119,7 +121,7 @@ def test_both_zeros_are_one_group(connected: Connect) -> None:
 @pytest.mark.parametrize("approximate", ["true", "false"])
 @pytest.mark.parametrize(
     ("count", "ranks"),
-    [  # of the values 1, 2, ... count: the percentile and its rank
+    [  # count of the values 1, 2, ... count; percentile to the rank it must have
         (100, {"p1": 1, "p28": 28, "p29": 29, "p50": 50, "p99": 99, "p99.9": 100, "p100": 100}),
         (4, {"p1": 1, "p25": 1, "p26": 2, "median": 2, "p75": 3, "p76": 4}),
         (2, {"median": 1, "p51": 2}), (20, {"p5": 1, "p95": 19, "p95.1": 20}),
@@ -146,7 +148,7 @@ def test_an_integer_that_no_float_is_finds_no_event(connected: Connect) -> None:
 @pytest.mark.parametrize(
     ("zone", "day", "hours", "offsets"),
     [
-        # Rules of 2026: not set back in November any more.
+        # Rules of 2026: clocks are not set back in November any more.
         ("America/Vancouver", "2026-11-01", 24, {"-0700"}),
         ("America/Vancouver", "2026-11-21", 24, {"-0700"}),
         ("America/Winnipeg", "2026-11-01", 24, {"-0500"}),

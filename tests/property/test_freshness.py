@@ -1,4 +1,4 @@
-"""No answer, cached or not, lacks an event that it must have by what it says of its own age."""
+"""A response, cached or not, has every event that its age and its watermark promise."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,13 @@ OPEN_S, CLOSED_S = 2, 30
 
 @dataclass(slots=True)
 class Event:
-    """time_us: the event's own, at or before it was received."""
+    """An acknowledged event.
+
+    Attributes:
+        time_us: event time, not later than the time of arrival.
+        received_us: time of arrival.
+        flushed_us: when it became queryable, None if it is not yet.
+    """
 
     time_us: int
     received_us: int
@@ -38,13 +44,13 @@ class Event:
 
 @dataclass(slots=True)
 class World:
-    """The time of day, and the events that were acknowledged; those that were flushed are in
-    storage. A Reader and a Freshness."""
+    """A clock and the acknowledged events. It takes the place of a Reader and of a Freshness."""
 
     now_us: int = START_US
     events: list[Event] = field(default_factory=list)
 
     async def query(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        """Return the index of each flushed event in the range."""
         first, last = parameters["first"], parameters["last"]
         return [
             (index,)
@@ -53,29 +59,32 @@ class World:
         ]
 
     async def flush(self, *, timeout_s: float = 0) -> None:
+        """Make all events queryable."""
         for event in self.events:
             event.flushed_us = event.flushed_us or self.now_us
 
     async def watermark_us(self) -> int:
+        """Return the time of arrival of the first event that is not flushed, or the present."""
         waiting = [event.received_us for event in self.events if event.flushed_us is None]
         return min([self.now_us, *waiting])
 
 
 def indexes(parameters: Parameters, now_us: int) -> QueryPlan:
-    """The question that is asked here: which events there are."""
+    """An endpoint that returns the indexes of the events in a range."""
     parameters.choice("consistency", ("eventual", "flushed"))
-    asked = parse_range(parameters, now_us=now_us)
-    first = asked.start.us if asked.start is not None else 0
-    statement = Statement("", {"first": first, "last": asked.end.us})
+    bounds = parse_range(parameters, now_us=now_us)
+    first = bounds.start.us if bounds.start is not None else 0
+    statement = Statement("", {"first": first, "last": bounds.end.us})
 
-    def answer(answers: Sequence[Sequence[Sequence[Any]]]) -> QueryResult:
-        found = [index for [index] in answers[0]]
-        return QueryResult({"found": found, "first": first, "last": asked.end.us}, {}, [])
+    def result(rows: Sequence[Sequence[Sequence[Any]]]) -> QueryResult:
+        found = [index for [index] in rows[0]]
+        return QueryResult({"found": found, "first": first, "last": bounds.end.us}, {}, [])
 
-    return QueryPlan([statement], answer, asked.end.us)
+    return QueryPlan([statement], result, bounds.end.us)
 
 
 def instant(us: int) -> str:
+    """Return an instant as clients write it."""
     return datetime.fromtimestamp(us / SECOND_US).astimezone().isoformat()
 
 
@@ -90,18 +99,22 @@ steps = st.lists(
     ),
     max_size=40,
 )
-"""Times in ms. An event may be late by so many; `to` is so long before or after the start of a run,
-or after its last flush."""
+"""The steps of a run. Numbers are ms.
+
+`pass` lets time pass. `receive` acknowledges an event that is late by the number. `to=` of `ask` is
+relative to the start of the run, or to the last event that was received.
+"""
 
 
 @given(steps)
-def test_an_answer_has_every_event_that_its_age_and_watermark_say(run: list[Any]) -> None:
+def test_a_response_has_every_event_that_its_age_and_watermark_promise(run: list[Any]) -> None:
     asyncio.run(live(run))
 
 
 async def live(run: list[Any]) -> None:
+    """Take all steps of a run."""
     world = World()
-    resource = QueryResource("indexes", indexes, parts_of(world))
+    resource = QueryResource("indexes", indexes, context_of(world))
     texts = {"to=0": world.now_us}
     for what, value in run:
         world.now_us += 1_000
@@ -109,7 +122,7 @@ async def live(run: list[Any]) -> None:
             world.now_us += value * 1_000
         elif what == "receive":
             world.events.append(Event(world.now_us - value * 1_000, world.now_us))
-            # What a client asks for that has just sent this: the range until now.
+            # A client that has just sent this event asks for the range until now.
             texts["to=0"] = world.now_us
         elif what == "flush":
             await world.flush()
@@ -121,7 +134,8 @@ async def live(run: list[Any]) -> None:
             await check(world, resource, value)
 
 
-def parts_of(world: World) -> QueryContext:
+def context_of(world: World) -> QueryContext:
+    """Make a context whose clock, reader and freshness are those of `world`."""
     cache = MemoryCache(bytes_max=1 << 20, clock=lambda: world.now_us / SECOND_US)
     instruments = QueryInstruments(CollectorRegistry())
     return QueryContext(
@@ -137,6 +151,7 @@ def parts_of(world: World) -> QueryContext:
 
 
 async def check(world: World, resource: QueryResource, query: str) -> None:
+    """Send a query, and check that its response lacks no event that it must have."""
     request = testing.create_asgi_req(query_string=query.replace("+", "%2B"))
     response = falcon.asgi.Response()
     await resource.on_get(request, response)
@@ -144,7 +159,7 @@ async def check(world: World, resource: QueryResource, query: str) -> None:
     age_s = int(response.get_header("Age") or "")
     left_s = int((response.get_header("Cache-Control") or "").rpartition("=")[2])
     watermark_us = us_of(datetime.fromisoformat(document["watermark"]))
-    # The age is rounded down.
+    # The age is rounded down to seconds.
     made_us = world.now_us - (age_s + 1) * SECOND_US
     is_closed = document["last"] < watermark_us
     assert age_s + left_s <= (CLOSED_S if is_closed else OPEN_S)
@@ -159,7 +174,7 @@ async def check(world: World, resource: QueryResource, query: str) -> None:
             flushed_us is not None
             and (
                 flushed_us <= made_us
-                # Only late events come into a range that was closed when it was answered.
+                # Only late events can be missing if the range was closed when the query ran.
                 or (not is_late and flushed_us < world.now_us - (OPEN_S + 1) * SECOND_US)
             )
         )

@@ -1,4 +1,4 @@
-"""No input becomes SQL text: every value is bound, every identifier is from a closed list."""
+"""No input becomes part of the SQL: values are bound, and identifiers are from closed lists."""
 
 from urllib.parse import urlencode
 
@@ -20,8 +20,8 @@ from metrics_api.routes import ENDPOINTS
 
 NOW_US = 1_800_000_000_000_000
 MARK = "ß"
-"""In every text that is sent, and in no SQL of ours."""
-PLANS = {**ENDPOINTS, "events": events_endpoint(TABLE_SCHEMA, restore)}
+"""A character that every text sent contains, and no SQL of ours."""
+ALL_ENDPOINTS = {**ENDPOINTS, "events": events_endpoint(TABLE_SCHEMA, restore)}
 
 TEXTS = st.builds(
     lambda before, after: before + MARK + after,
@@ -81,23 +81,23 @@ PAIRS = st.lists(
 )
 
 
-def plan_of(name: str, pairs: list[tuple[str, str]]) -> QueryPlan | None:
-    """None when the parameters are refused."""
+def plan_of(endpoint: str, pairs: list[tuple[str, str]]) -> QueryPlan | None:
+    """Return the query plan of an endpoint, or None if the parameters are refused."""
     try:
-        return PLANS[name](Parameters(urlencode(pairs)), NOW_US)
+        return ALL_ENDPOINTS[endpoint](Parameters(urlencode(pairs)), NOW_US)
     except ParameterError:
         return None
 
 
-@given(st.sampled_from(sorted(PLANS)), st.lists(TEXTS, min_size=2, max_size=3), PAIRS)
-def test_nothing_that_is_sent_is_in_the_sql(
-    question: str, texts: list[str], pairs: list[tuple[str, str]]
+@given(st.sampled_from(sorted(ALL_ENDPOINTS)), st.lists(TEXTS, min_size=2, max_size=3), PAIRS)
+def test_no_text_that_is_sent_is_in_the_sql(
+    endpoint: str, texts: list[str], pairs: list[tuple[str, str]]
 ) -> None:
-    names = "step" if question == "funnel" else "event_name"
-    if question != "retention":
+    names = "step" if endpoint == "funnel" else "event_name"
+    if endpoint != "retention":
         pairs = [(names, text) for text in texts] + pairs
-    plan = plan_of(question, pairs)
-    event(f"{question} {'refused' if plan is None else 'planned'}")
+    plan = plan_of(endpoint, pairs)
+    event(f"{endpoint} {'refused' if plan is None else 'planned'}")
     if plan is None:
         return
     for statement in plan.statements:
@@ -117,7 +117,7 @@ def test_bounds_stay_within_what_the_columns_hold(start_us: int, end_us: int) ->
 
 
 @given(TEXTS, st.lists(TEXTS, min_size=1, max_size=3))
-def test_what_is_bound_is_what_was_sent(name: str, values: list[str]) -> None:
+def test_values_are_bound_as_they_were_sent(name: str, values: list[str]) -> None:
     pairs = [("event_name", name), *(("os", value) for value in values)]
     query = parse_query(Parameters(urlencode(pairs)), now_us=NOW_US)
     assert query.selection.names == (name,)

@@ -13,15 +13,18 @@ NOW_US = 1_711_884_600_000_000
 
 
 def parsed(query_string: str, *, now_us: int = NOW_US) -> Query:
+    """Parse a metrics query of the events named `e`."""
     return parse_query(Parameters("event_name=e&" + query_string), now_us=now_us)
 
 
 def filters(query_string: str) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return (dimension, operator, values) of each filter."""
     found: tuple[Filter, ...] = parsed(query_string).selection.filters
     return [(f.dimension.name, f.operator, f.values) for f in found]
 
 
 def bounds(query_string: str) -> tuple[str, str]:
+    """Return `from` and `to` as the query result prints them."""
     document = parsed(query_string).selection.range.document()
     return document["from"], document["to"]
 
@@ -45,7 +48,7 @@ def test_an_instant_is_read_and_printed_in_its_offset(text: str, us: int, printe
 @pytest.mark.parametrize(
     "text", ["", "2024", "2024-01", "2024-02-30", "2024-01-15T10:00:00", "now", "1e9"]
 )
-def test_what_is_no_instant_is_refused_by_its_name(text: str) -> None:
+def test_an_error_about_an_instant_names_the_parameter(text: str) -> None:
     with pytest.raises(ParameterError, match="Query parameter from"):
         parse_instant("from", text)
 
@@ -57,7 +60,7 @@ def test_empty_parameters_are_as_if_left_out() -> None:
     assert bounds("from=")[0] == "0001-01-01T00:00:00Z"
 
 
-def test_a_day_is_all_of_it_in_its_zone() -> None:
+def test_a_day_is_a_whole_day_of_its_zone() -> None:
     query = parsed("from=2024-03-31&to=2024-03-31&tz=Europe/Berlin")
     start, end = query.selection.range.start, query.selection.range.end
     assert start is not None
@@ -84,16 +87,16 @@ def test_the_last_days_end_now_at_the_same_time_of_day(last: str, start: str) ->
 
 
 def test_a_range_is_compared_with_the_one_before_and_with_a_year_ago() -> None:
-    asked = "from=2024-02-28T00:00:00Z&to=2024-02-29T23:59:59Z&compare="
-    before = parsed(asked + "previous").compared()
-    year = parsed(asked + "year").compared()
+    query = "from=2024-02-28T00:00:00Z&to=2024-02-29T23:59:59Z&compare="
+    before = parsed(query + "previous").compared()
+    year = parsed(query + "year").compared()
     assert before is not None
     assert year is not None
     assert before.selection.range.document() == {
         "from": "2024-02-26T00:00:00Z",
         "to": "2024-02-27T23:59:59Z",
     }
-    assert before.selection.range.end.us == parsed(asked).selection.range.start.us - 1  # type: ignore[union-attr]
+    assert before.selection.range.end.us == parsed(query).selection.range.start.us - 1  # type: ignore[union-attr]
     assert year.selection.range.document() == {
         "from": "2023-02-28T00:00:00Z",
         "to": "2023-02-28T23:59:59Z",
@@ -156,7 +159,7 @@ def test_operators_are_told_from_values() -> None:
         ("&".join("os=x" for _ in range(200)), "100 query parameters"),
     ],
 )
-def test_what_is_wrong_is_said(query_string: str, message: str) -> None:
+def test_an_error_says_what_is_wrong(query_string: str, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         parsed(query_string).compared()
 

@@ -1,4 +1,4 @@
-"""Ranges, zones and what they are compared with, with times that were looked up by hand."""
+"""Tests of zones, ranges and comparisons, with times that were looked up by hand."""
 
 from datetime import UTC, datetime
 from urllib.parse import urlencode
@@ -18,19 +18,21 @@ NOW = datetime(2024, 4, 3, 10, 30, tzinfo=UTC)  # a Wednesday
 NOW_US = int(NOW.timestamp()) * 1_000_000
 
 
-def asked(buckets: Unit | None = None, **pairs: str) -> Range:
+def parsed(buckets: Unit | None = None, **pairs: str) -> Range:
+    """Parse the range of a request at `NOW`. A trailing `_` of a name is removed."""
     query = urlencode({name.rstrip("_"): value for name, value in pairs.items()})
     return parse_range(Parameters(query), now_us=NOW_US, buckets=buckets)
 
 
 def seconds(text: str) -> int:
+    """Return the Unix time of an instant."""
     return int(datetime.fromisoformat(text).timestamp())
 
 
 @pytest.mark.parametrize(
     ("zone", "at", "offset"),
     [
-        # British Columbia stays seven hours behind (2026b), Manitoba five (2026f).
+        # British Columbia stays seven hours behind UTC (tzdata 2026b), Manitoba five (2026f).
         ("America/Vancouver", "2026-10-31T00:00:00Z", "-0700"),
         ("America/Vancouver", "2026-11-02T00:00:00Z", "-0700"),
         ("America/Winnipeg", "2026-11-02T00:00:00Z", "-0500"),
@@ -76,21 +78,21 @@ def test_offsets_change_when_those_of_python_do(zone: str) -> None:
         ("2024-02-01", "2024-02-29", "UTC", "2024-01-01T00:00:00Z", "2024-01-31T23:59:59Z"),
         ("2024-04-01", "2024-06-30", "UTC", "2024-01-01T00:00:00Z", "2024-03-31T23:59:59Z"),
         ("2024-01-01", "2024-12-31", "UTC", "2023-01-01T00:00:00Z", "2023-12-31T23:59:59Z"),
-        # Clocks are set forward at midnight: the day begins at one o'clock.
+        # The clock is set forward at midnight, so the day begins at one o'clock.
         ("2024-04-26", "2024-04-26", "Africa/Cairo", "2024-04-25T00:00:00+02:00",
          "2024-04-25T23:59:59+02:00"),
         ("2024-04-27", "2024-04-27", "Africa/Cairo", "2024-04-26T01:00:00+03:00",
          "2024-04-26T23:59:59+03:00"),
-        # Days as programs write them.
+        # Whole days as programs write them.
         ("2024-03-31T00:00:00+01:00", "2024-03-31T23:59:59.999+02:00", "Europe/Berlin",
          "2024-03-30T00:00:00+01:00", "2024-03-30T23:59:59+01:00"),
-        # No whole days: as long as it is.
+        # Not whole days: the range before has the same length.
         ("2024-03-31T00:00:00+01:00", "2024-03-31T11:59:59.999999+02:00", "Europe/Berlin",
          "2024-03-30T13:00:00+01:00", "2024-03-30T23:59:59+01:00"),
     ],
 )  # fmt: skip
-def test_what_is_before_a_range(first: str, last: str, zone: str, start: str, end: str) -> None:
-    found = asked(from_=first, to=last, tz=zone).compared("previous")
+def test_the_range_before_a_range(first: str, last: str, zone: str, start: str, end: str) -> None:
+    found = parsed(from_=first, to=last, tz=zone).compared("previous")
     assert found.document() == {"from": start, "to": end}
 
 
@@ -103,8 +105,8 @@ def test_what_is_before_a_range(first: str, last: str, zone: str, start: str, en
         ("2024-03-04", "2024-03-10", "2023-03-04T00:00:00Z", "2023-03-10T23:59:59Z"),
     ],
 )
-def test_what_is_a_year_before_a_range(first: str, last: str, start: str, end: str) -> None:
-    found = asked(from_=first, to=last).compared("year")
+def test_the_range_a_year_before_a_range(first: str, last: str, start: str, end: str) -> None:
+    found = parsed(from_=first, to=last).compared("year")
     assert found.document() == {"from": start, "to": end}
 
 
@@ -123,7 +125,7 @@ def test_what_is_a_year_before_a_range(first: str, last: str, start: str, end: s
     ],
 )
 def test_last_has_whole_buckets(last: str, buckets: Unit | None, start: str) -> None:
-    assert asked(buckets, last=last).document()["from"] == start
+    assert parsed(buckets, last=last).document()["from"] == start
 
 
 @pytest.mark.parametrize(
@@ -138,16 +140,16 @@ def test_last_has_whole_buckets(last: str, buckets: Unit | None, start: str) -> 
 def test_last_is_compared_with_the_same_part_of_the_time_before(
     last: str, buckets: Unit | None, start: str, end: str
 ) -> None:
-    assert asked(buckets, last=last).compared("previous").document() == {"from": start, "to": end}
+    assert parsed(buckets, last=last).compared("previous").document() == {"from": start, "to": end}
 
 
 @pytest.mark.parametrize("zone", ["localtime", "posixrules", "../zones", "Europe", "", "europe/x"])
 def test_a_zone_is_one_of_the_list(zone: str) -> None:
     if not zone:
-        assert asked(tz=zone).zone == "UTC"
+        assert parsed(tz=zone).zone == "UTC"
         return
     with pytest.raises(ParameterError):
-        asked(tz=zone)
+        parsed(tz=zone)
 
 
 def test_seven_days_are_seven_points() -> None:
@@ -176,6 +178,6 @@ def test_a_period_that_has_not_begun_has_no_number(
     pairs = {"from": "2024-01-01", "period": period, "periods": "4", "tz": zone}
     now_us = int(now.timestamp()) * 1_000_000
     plan = plan_retention(Parameters(urlencode(pairs)), now_us)
-    answer = plan.result([[(began, 0, 5)]])
-    assert answer.document["cohorts"][0]["retained"] == retained
-    assert [row[2] for row in answer.rows] == retained
+    result = plan.result([[(began, 0, 5)]])
+    assert result.document["cohorts"][0]["retained"] == retained
+    assert [row[2] for row in result.rows] == retained

@@ -1,4 +1,4 @@
-"""A question that is refused names the parameters that it does not know."""
+"""Tests that an error names the unknown parameters of a request."""
 
 import pytest
 
@@ -13,17 +13,17 @@ NOW_US = 1_700_000_000_000_000
 
 
 @pytest.mark.parametrize(
-    ("question", "query", "name"),
+    ("endpoint", "query", "name"),
     [("metrics", "event_name[]=x", "'event_name[]'"), ("metrics", "name=x", "'name'"),
      ("metrics", "Event_Name=x", "'Event_Name'"), ("metrics", "", ""),
      ("funnel", "step[]=a&step[]=b", "'step[]'"), ("funnel", "steps=a,b", "'steps'"),
      ("top", "dim=os", "'dim'"), ("names", "from[]=x", "'from[]'"),
      ("metrics", "event_name=x&limit=no&groupby=os", "'groupby'")],
 )  # fmt: skip
-def test_a_refusal_names_what_is_not_known(question: str, query: str, name: str) -> None:
+def test_an_error_names_unknown_parameters(endpoint: str, query: str, name: str) -> None:
     parameters = Parameters(query)
     with pytest.raises(ParameterError) as refused:
-        ENDPOINTS[question](parameters, NOW_US)
+        ENDPOINTS[endpoint](parameters, NOW_US)
     message = str(with_unknown(refused.value, parameters))
     assert message.count(name) == 1 or not name
     assert "not known" in message or not name

@@ -1,4 +1,4 @@
-"""Which format a client prefers (RFC 9110, section 12.5.1)."""
+"""Tests of the choice of a format by the `Accept` header (RFC 9110, section 12.5.1)."""
 
 import pytest
 from hypothesis import given
@@ -24,10 +24,10 @@ from metrics_api.serving.formats import ARROW, CSV, JSON, preferred_type
         ("application/json;q=0, */*", CSV), (",,;;", JSON), ("application/json;q=0", JSON),
     ],
 )  # fmt: skip
-def test_the_format_that_is_preferred(accept: str, expected: str) -> None:
+def test_the_preferred_format_is_chosen(accept: str, expected: str) -> None:
     assert preferred_type(accept) == expected
 
 
 @given(st.text())
-def test_any_header_has_an_answer(accept: str) -> None:
+def test_any_header_leads_to_a_format(accept: str) -> None:
     assert preferred_type(accept) in (JSON, CSV, ARROW)

@@ -1,4 +1,4 @@
-"""Answers: computed once for all who ask at the same time, and given up when nobody waits."""
+"""Tests that equal queries are computed once, and cancelled when no caller waits any more."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,16 +12,25 @@ from metrics_api.serving.cache import CachedResponse, MemoryCache
 from metrics_api.serving.single_flight import SingleFlightCache
 
 
-class Asked:
-    """A question that takes until it is let go; counts how often it was begun and given up."""
+class FakeComputation:
+    """A fake computation that runs until `go` is set.
+
+    Attributes:
+        begun: how often it was started.
+        cancelled: how often it was cancelled.
+        go: lets it end.
+        error: raised at the end, if not None.
+    """
 
     def __init__(self, *, life_s: float = 60) -> None:
+        """Return responses that may be cached for `life_s`."""
         self.begun = self.cancelled = 0
         self.go = asyncio.Event()
         self.error: Exception | None = None
         self._life_s = life_s
 
     async def make(self) -> CachedResponse:
+        """Return a response whose body is the number of this computation."""
         self.begun += 1
         number = self.begun
         try:
@@ -35,12 +44,12 @@ class Asked:
 
 
 def run(test: Callable[[SingleFlightCache], Awaitable[None]]) -> dict[str, float]:
-    """Returns how often each result was counted."""
+    """Run a test with a new cache, and return how often each cache result was counted."""
     registry = CollectorRegistry()
-    answers = SingleFlightCache(MemoryCache(bytes_max=1000), QueryInstruments(registry))
+    responses = SingleFlightCache(MemoryCache(bytes_max=1000), QueryInstruments(registry))
 
     async def main() -> None:
-        await test(answers)
+        await test(responses)
 
     asyncio.run(main())
     return {
@@ -51,82 +60,82 @@ def run(test: Callable[[SingleFlightCache], Awaitable[None]]) -> dict[str, float
     }
 
 
-def test_who_asks_the_same_at_the_same_time_shares_one_answer() -> None:
-    async def test(answers: SingleFlightCache) -> None:
-        asked = Asked()
-        waiting = [asyncio.create_task(answers.get("k", asked.make)) for _ in range(10)]
+def test_equal_queries_at_the_same_time_share_one_response() -> None:
+    async def test(responses: SingleFlightCache) -> None:
+        computation = FakeComputation()
+        waiting = [asyncio.create_task(responses.get("k", computation.make)) for _ in range(10)]
         await asyncio.sleep(0)
-        asked.go.set()
-        assert {reply.body for reply in await asyncio.gather(*waiting)} == {b"1"}
-        assert (await answers.get("k", asked.make)).body == b"1"
-        assert asked.begun == 1
+        computation.go.set()
+        assert {response.body for response in await asyncio.gather(*waiting)} == {b"1"}
+        assert (await responses.get("k", computation.make)).body == b"1"
+        assert computation.begun == 1
 
     assert run(test) == {"miss": 1, "shared": 9, "hit": 1}
 
 
-def test_one_who_leaves_takes_nothing_from_the_others() -> None:
-    async def test(answers: SingleFlightCache) -> None:
-        asked = Asked()
-        first = asyncio.create_task(answers.get("k", asked.make))
-        second = asyncio.create_task(answers.get("k", asked.make))
+def test_a_cancelled_caller_does_not_cancel_the_others() -> None:
+    async def test(responses: SingleFlightCache) -> None:
+        computation = FakeComputation()
+        first = asyncio.create_task(responses.get("k", computation.make))
+        second = asyncio.create_task(responses.get("k", computation.make))
         await asyncio.sleep(0.01)
         first.cancel()
         await asyncio.sleep(0.01)
-        asked.go.set()
+        computation.go.set()
         assert (await second).body == b"1"
-        assert asked.cancelled == 0
+        assert computation.cancelled == 0
 
     run(test)
 
 
-def test_when_the_last_one_leaves_the_work_stops_and_the_next_begins_anew() -> None:
-    async def test(answers: SingleFlightCache) -> None:
-        asked = Asked()
-        waiting = [asyncio.create_task(answers.get("k", asked.make)) for _ in range(3)]
+def test_the_last_cancelled_caller_cancels_the_computation_and_the_next_starts_anew() -> None:
+    async def test(responses: SingleFlightCache) -> None:
+        computation = FakeComputation()
+        waiting = [asyncio.create_task(responses.get("k", computation.make)) for _ in range(3)]
         await asyncio.sleep(0.01)
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         await asyncio.sleep(0)
-        assert asked.cancelled == 1
-        asked.go.set()
-        assert (await answers.get("k", asked.make)).body == b"2"
+        assert computation.cancelled == 1
+        computation.go.set()
+        assert (await responses.get("k", computation.make)).body == b"2"
 
     run(test)
 
 
-def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
-    async def test(answers: SingleFlightCache) -> None:
-        asked = Asked()
-        asked.error = QueryTimeoutError("slow")
-        waiting = [asyncio.create_task(answers.get("k", asked.make)) for _ in range(3)]
-        asked.go.set()
+def test_an_error_reaches_all_callers_and_is_not_cached() -> None:
+    async def test(responses: SingleFlightCache) -> None:
+        computation = FakeComputation()
+        computation.error = QueryTimeoutError("slow")
+        waiting = [asyncio.create_task(responses.get("k", computation.make)) for _ in range(3)]
+        computation.go.set()
         found = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(error) for error in found] == [QueryTimeoutError] * 3
-        asked.error = None
-        assert (await answers.get("k", asked.make)).body == b"2"
+        computation.error = None
+        assert (await responses.get("k", computation.make)).body == b"2"
 
     run(test)
 
 
-def test_who_must_not_get_an_older_answer_gets_one_of_their_own() -> None:
-    async def test(answers: SingleFlightCache) -> None:
-        asked = Asked()
-        asked.go.set()
-        assert (await answers.get("k", asked.make)).body == b"1"
-        assert (await answers.renew("k", asked.make)).body == b"2"
-        assert (await answers.get("k", asked.make)).body == b"2"
+def test_renew_computes_a_response_even_if_one_is_cached() -> None:
+    async def test(responses: SingleFlightCache) -> None:
+        computation = FakeComputation()
+        computation.go.set()
+        assert (await responses.get("k", computation.make)).body == b"1"
+        assert (await responses.renew("k", computation.make)).body == b"2"
+        assert (await responses.get("k", computation.make)).body == b"2"
 
     assert run(test) == {"miss": 1, "bypass": 1, "hit": 1}
 
 
 @pytest.mark.parametrize("life_s", [0, 0.001])
-def test_an_answer_is_given_out_no_longer_than_it_lives(life_s: float) -> None:
-    async def test(answers: SingleFlightCache) -> None:
-        asked = Asked(life_s=life_s)
-        asked.go.set()
-        await answers.get("k", asked.make)
+def test_a_response_is_not_used_after_its_life(life_s: float) -> None:
+    async def test(responses: SingleFlightCache) -> None:
+        computation = FakeComputation(life_s=life_s)
+        computation.go.set()
+        await responses.get("k", computation.make)
         await asyncio.sleep(0.002)
-        assert (await answers.get("k", asked.make)).body == b"2"
+        assert (await responses.get("k", computation.make)).body == b"2"
 
     run(test)
