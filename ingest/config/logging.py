@@ -1,4 +1,4 @@
-"""Logging: structlog, one line for each entry, as JSON or for the console."""
+"""Configuration of structlog: one line for each entry, as JSON or for the console."""
 
 import logging
 import sys
@@ -14,12 +14,12 @@ _LEVELS = {
     "error": logging.ERROR,
 }
 
-# They warn of every attempt that fails; we say once what the state is.
+# These libraries warn of every failed attempt. Our own entries report only changes of state.
 _NOISY = ("clickhouse_connect", "urllib3")
 
 
 def configure_logging(settings: LogSettings) -> None:
-    """Send our entries, and those of libraries, to standard error in one format."""
+    """Send our log entries and those of libraries to standard error, in one format."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -44,11 +44,11 @@ def configure_logging(settings: LogSettings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    # Not by the loggers' levels: the driver sets those of others when it is imported.
+    # A filter, because the driver sets the levels of other loggers when it is imported.
     handler.addFilter(
         lambda record: record.levelno >= logging.ERROR or not record.name.startswith(_NOISY)
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    # Of libraries only what someone should look at.
+    # Debug entries of libraries are never logged.
     root.setLevel(max(_LEVELS[settings.level], logging.INFO))

@@ -1,4 +1,7 @@
-"""The settings of each part: what there is to set, its default and its bounds."""
+"""The sections of the settings, with default values, limits and descriptions.
+
+docs/configuration.md repeats every description.
+"""
 
 from ipaddress import ip_network
 from pathlib import Path
@@ -13,122 +16,203 @@ MIB = 1024 * 1024
 
 
 class Section(BaseModel):
+    """Base class of the sections: unknown names are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LogSettings(Section):
-    level: Literal["debug", "info", "warn", "error"] = "info"
-    format: Literal["json", "console"] = "console"
+    """Settings under `log`."""
+
+    level: Literal["debug", "info", "warn", "error"] = Field(
+        "info", description="Lowest level that is logged: debug, info, warn or error"
+    )
+    format: Literal["json", "console"] = Field(
+        "console", description="Format of log entries: json or console"
+    )
 
 
 class LimitSettings(Section):
-    body_bytes: Positive = Field(16 * MIB, description="Bytes of a body as sent")
-    held_bytes: Positive = Field(256 * MIB, description="Bytes of all bodies at a time in a worker")
-    decompressed_bytes: Positive = Field(16 * MIB, description="Bytes of a body decompressed")
-    events_per_request: Positive = Field(10_000, description="Events in one request")
-    body_seconds: Seconds = Field(10, description="Time for a body to arrive")
-    head_bytes: Positive = Field(65_536, description="Bytes of all headers of a request")
-    url_bytes: Positive = Field(8_192, description="Bytes of a request's path and query")
-    head_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
-        10, description="Time for a request's headers to arrive, and of silence between requests"
+    """Settings under `limits`."""
+
+    body_bytes: Positive = Field(16 * MIB, description="Largest body of a request, as sent")
+    held_bytes: Positive = Field(
+        256 * MIB, description="Maximum bytes of bodies that a worker holds at the same time"
     )
-    connections: Positive = Field(1024, description="Requests served at once by a worker")
+    decompressed_bytes: Positive = Field(
+        16 * MIB, description="Largest body of a request, after decompression"
+    )
+    events_per_request: Positive = Field(10_000, description="Maximum events in one request")
+    body_seconds: Seconds = Field(10, description="How long a body may take to arrive")
+    head_bytes: Positive = Field(65_536, description="Maximum bytes of all headers of a request")
+    url_bytes: Positive = Field(8_192, description="Maximum bytes of a request's path and query")
+    head_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
+        10,
+        description="How long a request's headers may take to arrive, and how long a connection"
+        " may be idle",
+    )
+    connections: Positive = Field(
+        1024, description="Maximum requests that a worker serves at the same time"
+    )
 
 
 class BufferSettings(Section):
-    rows: Positive = Field(500_000, description="Rows in the ring buffer")
-    bytes: Positive = Field(256 * MIB, description="Bytes in the ring buffer")
-    slots: Positive = Field(65_536, description="Record batches in the ring buffer")
+    """Settings under `buffer`."""
+
+    rows: Positive = Field(500_000, description="Maximum rows in the ring buffer")
+    bytes: Positive = Field(256 * MIB, description="Maximum bytes in the ring buffer")
+    slots: Positive = Field(65_536, description="Maximum record batches in the ring buffer")
     commit_rows: Positive = Field(
         512,
-        description="Events, or requests, that become one record batch while others are written",
+        description="Number of waiting requests at which they no longer wait for the commit"
+        " before them",
     )
 
 
 class FlushSettings(Section):
-    rows: Positive = Field(50_000, description="Rows at which the buffer is flushed")
-    bytes: Positive = Field(32 * MIB, description="Bytes at which the buffer is flushed")
-    seconds: Seconds = Field(1, description="Age at which the buffer is flushed")
+    """Settings under `flush`."""
+
+    rows: Positive = Field(50_000, description="Number of rows at which the buffer is flushed")
+    bytes: Positive = Field(32 * MIB, description="Number of bytes at which the buffer is flushed")
+    seconds: Seconds = Field(1, description="Age of the oldest row at which the buffer is flushed")
 
 
 class WalSettings(Section):
-    enabled: bool = Field(True, description="Whether there is a write-ahead log")
-    bytes: Positive = Field(8192 * MIB, description="Bytes of a worker's log")
-    retain_seconds: Annotated[int, Field(ge=0)] = Field(
-        600, description="How long the log keeps what is stored, should the table lose a part"
+    """Settings under `wal`."""
+
+    enabled: bool = Field(True, description="Whether events are written to a write-ahead log (WAL)")
+    bytes: Positive = Field(
+        8192 * MIB,
+        description="Maximum bytes of events in a worker's WAL that are not stored yet; further"
+        " events are refused",
     )
-    segment_bytes: Positive = Field(64 * MIB, description="Bytes at which a new file begins")
+    retain_seconds: Annotated[int, Field(ge=0)] = Field(
+        600,
+        description="How long the WAL keeps stored events, in case the table loses a part; they"
+        " take at most half of wal.bytes",
+    )
+    segment_bytes: Positive = Field(64 * MIB, description="Size at which the WAL begins a new file")
 
 
 class DeadLetterSettings(Section):
-    bytes: Positive = Field(1024 * MIB, description="Bytes of all dead letters")
+    """Settings under `dead_letters`."""
+
+    bytes: Positive = Field(
+        1024 * MIB,
+        description="Maximum bytes of all dead letters; at this limit storage is paused until an"
+        " operator replays or discards some",
+    )
 
 
 class AckSettings(Section):
+    """Settings under `ack`."""
+
     level: Literal["buffered", "durable", "stored"] = Field(
-        "durable", description="What a 201 promises when the request does not say"
+        "durable",
+        description="What a 201 promises if the request does not say: buffered, durable or stored",
     )
-    stored_seconds: Seconds = Field(10, description="How long ack=stored waits for storage")
+    stored_seconds: Seconds = Field(
+        10, description="How long a request with ack=stored waits for storage"
+    )
 
 
 class DedupSettings(Section):
-    ids: Positive = Field(1_000_000, description="Recent ids remembered in memory")
+    """Settings under `dedup`."""
+
+    ids: Positive = Field(
+        1_000_000, description="Number of recent ids kept in memory to detect duplicates"
+    )
     warm_seconds: Annotated[int, Field(ge=0)] = Field(
-        600, description="Ids stored so recently are remembered at the start"
+        600, description="How far back the ids of stored events are loaded at the start"
     )
 
 
 class QuerySettings(Section):
-    concurrency: Positive = Field(2, description="Queries run at once by a worker")
-    waiting: Annotated[int, Field(ge=0)] = Field(
-        100, description="Queries that may wait for that; more are answered with 429"
+    """Settings under `query`."""
+
+    concurrency: Positive = Field(
+        2, description="Number of queries that a worker runs at the same time"
     )
-    seconds: Positive = Field(30, description="Time after which a query is stopped")
-    memory_bytes: Positive = Field(2048 * MIB, description="Memory that a query may take")
-    read_rows: Positive = Field(10_000_000_000, description="Rows that a query may read")
-    result_rows: Positive = Field(100_000, description="Rows that an answer may have")
+    waiting: Annotated[int, Field(ge=0)] = Field(
+        100, description="Number of queries that may wait to run; more are refused with 429"
+    )
+    seconds: Positive = Field(30, description="How long a query may run before it is stopped")
+    memory_bytes: Positive = Field(
+        2048 * MIB, description="Maximum memory that a query may use in ClickHouse"
+    )
+    read_rows: Positive = Field(10_000_000_000, description="Maximum rows that a query may read")
+    result_rows: Positive = Field(100_000, description="Maximum rows of a query result")
     flush_seconds: Seconds = Field(
         10, description="How long ?consistency=flushed waits for the flush"
     )
 
 
 class CacheSettings(Section):
-    bytes: Positive = Field(64 * MIB, description="Bytes of answers that a worker keeps")
+    """Settings under `cache`."""
+
+    bytes: Positive = Field(
+        64 * MIB, description="Maximum bytes of responses that a worker caches without Redis"
+    )
     open_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
-        1, description="Age of an answer whose range reaches the present; 0: not kept"
+        1,
+        description="How long a response is cached if its time range reaches the present; 0: not"
+        " cached",
     )
     closed_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
-        30, description="Age of an answer whose range lies in the past: late events show by then"
+        30,
+        description="How long a response is cached if its time range is in the past; late events"
+        " appear only after that time",
     )
 
 
 class KeySettings(Section):
-    file: Path | None = Field(None, description="Where the keys' hashes are; data_dir/keys.json")
+    """Settings under `keys`."""
+
+    file: Path | None = Field(
+        None, description="File with the hashes of the API keys; left out: data_dir/keys.json"
+    )
 
 
 class RateSettings(Section):
-    requests: str = Field("", description="Requests of a key or address, such as 100/second")
-    events: str = Field("", description="Events of a key or address, such as 5000/second")
-    failures: str = Field("20/minute", description="Wrong keys from an address")
+    """Settings under `rate_limits`."""
+
+    requests: str = Field(
+        "",
+        description="Requests that a key or an address may send, such as 100/second; empty: no"
+        " limit",
+    )
+    events: str = Field(
+        "",
+        description="Events that a key or an address may send, such as 5000/second; empty: no"
+        " limit",
+    )
+    failures: str = Field(
+        "20/minute", description="Requests with a wrong key that an address may send"
+    )
 
     @field_validator("*")
     @classmethod
     def _is_rate(cls, text: str) -> str:
         try:
-            parse_many(text) if text else None
+            if text:
+                parse_many(text)
         except ValueError:
             raise ValueError("must be like 100/second or 100/second;1000/minute") from None
         return text
 
 
 class TlsSettings(Section):
+    """Settings under `tls`."""
+
     certificate: Path | None = Field(None, description="PEM file with the certificate chain")
-    key: Path | None = Field(None, description="PEM file with its private key")
+    key: Path | None = Field(None, description="PEM file with the private key")
 
 
 class ProxySettings(Section):
+    """Settings under `proxies`."""
+
     trusted: tuple[str, ...] = Field(
-        (), description="Addresses or networks whose X-Forwarded-For is believed"
+        (), description="Addresses and networks of proxies whose X-Forwarded-For is trusted"
     )
 
     @field_validator("trusted")

@@ -1,4 +1,7 @@
-"""Settings: defaults, then the YAML file, then the environment. Nothing else reads either."""
+"""The settings, from defaults, the YAML file and the environment.
+
+The environment overrides the file. No other module reads environment variables.
+"""
 
 import os
 from ipaddress import ip_address
@@ -39,10 +42,12 @@ CONFIG_DEFAULT = Path("config/config.yaml")
 
 
 class SettingsError(Exception):
-    """A setting is wrong; the text names it, in one line."""
+    """A setting is wrong. The text names it in one line."""
 
 
 class Settings(BaseSettings):
+    """All settings of the service."""
+
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
@@ -50,28 +55,39 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
-    environment_type: Literal["dev", "prod"] = Field("dev", description="Shown in the logs")
-    host: str = Field("127.0.0.1", description="IP address to listen on")
-    port: Annotated[int, Field(ge=1, le=65_535)] = Field(8080, description="Port to listen on")
-    workers: Positive = Field(1, description="Worker processes; more than 1 needs clickhouse_url")
-    database_type: Literal["clickhouse"] = Field("clickhouse", description="The only one there is")
+    environment_type: Literal["dev", "prod"] = Field(
+        "dev", description="dev or prod; shown in the log entry of the start"
+    )
+    host: str = Field("127.0.0.1", description="IP address that the service listens on")
+    port: Annotated[int, Field(ge=1, le=65_535)] = Field(
+        8080, description="Port that the service listens on"
+    )
+    workers: Positive = Field(
+        1, description="Number of worker processes; more than 1 needs clickhouse_url"
+    )
+    database_type: Literal["clickhouse"] = Field(
+        "clickhouse", description="The database; only clickhouse is supported"
+    )
     clickhouse_url: str | None = Field(
-        None, description="A ClickHouse server; left out: the embedded engine under data_dir"
+        None, description="URL of a ClickHouse server; left out: the embedded engine under data_dir"
     )
     clickhouse_timeout_seconds: Positive = Field(
-        30, description="Time for a ClickHouse server to answer"
+        30, description="How long inserts and changes of tables wait for the ClickHouse server"
     )
     clickhouse_cluster: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = Field(
-        None, description="The cluster that the tables are made on, replicated and distributed"
+        None, description="Cluster on which the tables are created, replicated and distributed"
     )
     redis_url: str | None = Field(
-        None, description="A Redis to share answers and rate limits by; left out: each has its own"
+        None,
+        description="URL of a Redis that shares cached responses and rate limits; left out: each"
+        " worker has its own",
     )
     insecure: bool = Field(
-        False, description="Whether to listen on any address without keys, open to everyone"
+        False,
+        description="Whether the service may listen on any address without keys, open to everyone",
     )
-    data_dir: Path = Field(Path("data"), description="Where the service keeps its files")
-    shutdown_seconds: Positive = Field(25, description="Time to drain at shutdown")
+    data_dir: Path = Field(Path("data"), description="Directory for the service's files")
+    shutdown_seconds: Positive = Field(25, description="How long a worker may drain at shutdown")
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()
     buffer: BufferSettings = BufferSettings()
@@ -99,7 +115,7 @@ class Settings(BaseSettings):
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the events are in an embedded ClickHouse, which belongs to one process."""
+        """Whether the events are in the embedded engine, which only one process can use."""
         return self.clickhouse_url is None
 
     @field_validator("host")
@@ -126,11 +142,11 @@ class Settings(BaseSettings):
     def _fits_together(self) -> "Settings":
         if self.workers > 1 and self.clickhouse_url is None:
             raise ValueError(
-                "workers: the embedded engine belongs to one process;"
+                "workers: only one process can use the embedded engine;"
                 " set clickhouse_url to run more than 1"
             )
         if self.wal.bytes < 2 * self.wal.segment_bytes:
-            # A file counts as a whole until another one follows it.
+            # A segment counts in full, stored rows included, until the next segment begins.
             raise ValueError("wal.bytes: must be at least twice wal.segment_bytes")
         if (self.tls.certificate is None) != (self.tls.key is None):
             raise ValueError("tls: needs both certificate and key")
@@ -147,15 +163,21 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read options first, then the environment, then the YAML file."""
         yaml_file = settings_cls.model_config.get("yaml_file")
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file)
 
 
 def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
-    """The settings of this process. Raises SettingsError naming what is wrong.
+    """Load the settings.
 
-    config: the YAML file; None for the one that EVENT_STREAM_CONFIG names, else
-    config/config.yaml where there is one. overrides: win over everything, None is left out.
+    Args:
+        config: the YAML file. None for the file that EVENT_STREAM_CONFIG names, or else for
+            config/config.yaml if it exists.
+        overrides: values that override the file and the environment; None values are ignored.
+
+    Raises:
+        SettingsError: a setting is wrong, or the file can't be read.
     """
     path = config or (Path(os.environ[CONFIG_ENV]) if CONFIG_ENV in os.environ else None)
     if path is not None and not path.is_file():
@@ -172,16 +194,18 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     except yaml.YAMLError as error:
         where = f"Config file {path or CONFIG_DEFAULT} is not valid YAML"
         raise SettingsError(f"{where}: {' '.join(str(error).split())}") from error
-    except (TypeError, ValueError) as error:  # a file or a variable of the wrong shape
+    except (TypeError, ValueError) as error:  # the file or a variable has the wrong shape
         raise SettingsError(f"Settings can't be read: {' '.join(str(error).split())}") from error
 
 
 def _check_environment() -> None:
-    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG_ENV}
+    names = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG_ENV}
     for variable in os.environ:
         name, _, _ = variable.upper().removeprefix(ENV_PREFIX).partition("__")
-        if variable.upper().startswith(ENV_PREFIX) and f"{ENV_PREFIX}{name}" not in known:
-            raise SettingsError(f"Environment variable {variable} is not a setting")
+        if variable.upper().startswith(ENV_PREFIX) and f"{ENV_PREFIX}{name}" not in names:
+            raise SettingsError(
+                f"Environment variable {variable} is not a setting: correct or remove it"
+            )
 
 
 def _explain(error: ValidationError) -> str:
