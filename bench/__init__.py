@@ -1,1 +1,1 @@
-"""Load generation and measurement: speaks HTTP to the service, imports none of it."""
+"""Load generation and benchmarks. They use HTTP; only `bench.breakdown` imports the service."""

@@ -57,7 +57,7 @@ def main() -> None:
             parts.measure_batches(pool.take(FLUSH_EVENTS), batches)
             parts.measure_singles(pool.take(FLUSH_EVENTS), singles)
     print("\n".join(f"- {name}: {text}" for name, text in describe().items()))
-    print(f"\n| CPU µs an event | batches of {BATCH_EVENTS:,} | single, {GATHERED} at a time |")
+    print(f"\n| CPU µs per event | batches of {BATCH_EVENTS:,} | single, {GATHERED} at a time |")
     print("| --- | --- | --- |")
     for step in singles:
         print(f"| {step} | {_median(batches, step)} | {_median(singles, step)} |")
@@ -121,8 +121,8 @@ class _Parts:
             rows,
             "record batch",
             lambda: [
-                record_batch(new_rows(batch.events, known, range(batch.size), received_us=1))
-                for batch, known in zip(batches, identities, strict=True)
+                record_batch(new_rows(batch.events, identified, range(batch.size), received_us=1))
+                for batch, identified in zip(batches, identities, strict=True)
             ],
         )
         _timed(rows, "WAL, with sync", lambda: [self._wal.append([record]) for record in records])
@@ -132,9 +132,9 @@ class _Parts:
         _timed(rows, "insert, rollups included", lambda: self._writer.write(table, token=token))
 
     def _deduplicate(self, commits: list[Commit], identities: list[Identities]) -> None:
-        for commit, known in zip(commits, identities, strict=True):
-            self._dedup.claim(known.ids, commit)
-            self._dedup.confirm(known.ids)
+        for commit, identified in zip(commits, identities, strict=True):
+            self._dedup.claim(identified.ids, commit)
+            self._dedup.confirm(identified.ids)
 
 
 def _timed(rows: Rows, step: str, function: Callable[[], Any]) -> Any:

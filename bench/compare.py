@@ -1,14 +1,16 @@
-"""Side by side, in one run on one machine: the same events into the same engine, in different ways.
+"""Compare this service with other ways to get the same events into the same engine.
 
     uv run python -m bench.compare
 
-- clickhouse: ClickHouse's own reader of JSON, one insert of all the bytes, no service at all
-- team: FastAPI, pydantic and one insert for each request (bench/plain_team.py)
+- clickhouse: one insert by ClickHouse's own JSON reader, without a service
+- team: FastAPI, pydantic and one insert for each request (bench/baselines/plain_team.py)
 - team async: the same with ClickHouse's async_insert
-- service: this service; without log: the same without its write-ahead log
+- service: this service
+- without WAL: this service without its write-ahead log
 
-All are measured until the last event is queryable. Prints events per second by round, and ratios
-of this service to each with their spread over the rounds.
+The contenders run in turns on one machine. Each is measured until the last event is queryable.
+Prints events per second by round. Also prints the ratio of this service to each contender, with its
+range over the rounds.
 """
 
 import platform
@@ -37,11 +39,13 @@ Rate = Callable[[list[bytes], int, Path], float]
 
 def main(
     events: Annotated[int, typer.Option(help="Events in a round")] = 200_000,
-    batch_size: Annotated[int, typer.Option(help="Events in a request; 1 for one by one")] = 1_000,
-    rounds: Annotated[int, typer.Option(help="Rounds of each")] = 3,
-    share: Annotated[float, typer.Option(help="Of the events for what is slow")] = 0.05,
+    batch_size: Annotated[
+        int, typer.Option(help="Events in a request; 1 for single events")
+    ] = 1_000,
+    rounds: Annotated[int, typer.Option(help="Rounds for each contender")] = 3,
+    share: Annotated[float, typer.Option(help="Share of the events for slow contenders")] = 0.05,
 ) -> None:
-    """Measure all in turns."""
+    """Measure all contenders in turns."""
     print(f"{platform.machine()}, Python {platform.python_version()}, {events:,} events")
     lines = list(islice(generate(events, seed=1, start=START, days=1), events))
     few = lines[: max(batch_size, int(events * share))]
@@ -64,8 +68,8 @@ def _contenders(lines: list[bytes], few: list[bytes]) -> Iterator[tuple[str, Rat
     yield "clickhouse", _clickhouse, lines
     yield "team", lambda *a: _team(*a), few
     yield "team async", lambda *a: _team(*a, "--async-insert"), few
-    yield "service", lambda *a: _service(*a, log=True), lines
-    yield "without log", lambda *a: _service(*a, log=False), lines
+    yield "service", lambda *a: _service(*a, has_wal=True), lines
+    yield "without WAL", lambda *a: _service(*a, has_wal=False), lines
 
 
 def _clickhouse(lines: list[bytes], batch_size: int, directory: Path) -> float:
@@ -101,8 +105,8 @@ def _team(lines: list[bytes], batch_size: int, directory: Path, *options: str) -
     return len(lines) / seconds
 
 
-def _service(lines: list[bytes], batch_size: int, directory: Path, *, log: bool) -> float:
-    environment = {"EVENT_STREAM_WAL__ENABLED": str(log)}
+def _service(lines: list[bytes], batch_size: int, directory: Path, *, has_wal: bool) -> float:
+    environment = {"EVENT_STREAM_WAL__ENABLED": str(has_wal)}
     with running_service(directory / "data", environment=environment) as service:
         requests = _requests(lines, batch_size)
         connections = _connections(batch_size)

@@ -1,9 +1,9 @@
-"""How fast questions are answered over 20,000,000 events, alone and while events come in.
+"""Measure queries over 20,000,000 events, alone and while events come in.
 
     uv run python -m bench.queries --data-dir /var/tmp/twenty-million
 
-Builds the events through the service unless the directory has them, then asks each question 20
-times with the cache off, and those with a bound again while 20,000 events a second are posted.
+Builds the events through the service unless the directory has them. Sends each query 20 times with
+the cache off. Then sends the queries with a bound again while 20,000 events per second are posted.
 """
 
 import multiprocessing
@@ -36,7 +36,7 @@ DAYS = 31
 SENDERS = 8
 MONTH = {"from": "2024-01-01", "to": "2024-01-31"}
 ENDPOINTS: dict[str, tuple[str, dict[str, str], int]] = {
-    # label: path, parameters, the most that the median may take in ms
+    # label: path, parameters, bound of the median in ms (0: no bound)
     "one day, hourly": (
         "metrics",
         {"event_name": "user_engagement", "group_by": "hourly", "from": "2024-01-15",
@@ -54,7 +54,7 @@ ENDPOINTS: dict[str, tuple[str, dict[str, str], int]] = {
         {"event_name": "user_engagement", "approximate": "true", "group_by": "daily", **MONTH},
         50,
     ),
-    # Not bounded: what else people ask.
+    # Other common queries, without a bound.
     "the busiest name over the month": ("metrics", {"event_name": "page_view", **MONTH}, 0),
     "top 10 countries of one name": (
         "top", {"event_name": "user_engagement", "dimension": "country", **MONTH}, 0
@@ -70,12 +70,14 @@ FUNNEL = [("step", "add_to_cart"), ("step", "purchase")]
 
 
 def main(
-    data_dir: Annotated[Path | None, typer.Option(help="Kept, and used again when there")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Directory to keep the events in and to use again")
+    ] = None,
     events: Annotated[int, typer.Option(help="Events to build")] = 20_000_000,
-    times: Annotated[int, typer.Option(help="How often each question is asked")] = 20,
-    rate: Annotated[int, typer.Option(help="Events posted a second meanwhile")] = 20_000,
+    times: Annotated[int, typer.Option(help="How often each query is sent")] = 20,
+    rate: Annotated[int, typer.Option(help="Events per second that are posted meanwhile")] = 20_000,
 ) -> None:
-    """Build, measure, and exit with 1 when a median is over its bound."""
+    """Build the events, measure, and exit with 1 if a median is over its bound."""
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     environment = {"EVENT_STREAM_CACHE__CLOSED_SECONDS": "0", "EVENT_STREAM_DEDUP__IDS": "100000"}
     with tempfile.TemporaryDirectory() as temporary:
@@ -102,7 +104,7 @@ def main(
 
 
 def _build(service: Service, events: int) -> None:
-    have = int(_ask(service, "top", {"limit": "1", "consistency": "flushed"})["total_count"])
+    have = int(_query(service, "top", {"limit": "1", "consistency": "flushed"})["total_count"])
     print(f"{have:,} of {events:,} events are there")
     if have >= events // DAYS * DAYS:
         return
@@ -113,14 +115,14 @@ def _build(service: Service, events: int) -> None:
     )
     if set(replies.statuses) != {201}:
         raise SystemExit(f"Not everything was accepted: {replies.statuses}")
-    count = _ask(service, "top", {"limit": "1", "consistency": "flushed"})["total_count"]
+    count = _query(service, "top", {"limit": "1", "consistency": "flushed"})["total_count"]
     if count < events // DAYS * DAYS:
         raise SystemExit(f"sent {events:,}, counted {count:,}")
     print(f"built in {time.perf_counter() - started_s:,.0f} s")
 
 
 def _wait_until_quiet(service: Service) -> None:
-    """Storage merges what was built, for minutes."""
+    """Wait until storage has merged the new parts, which takes minutes."""
     deadline_s = time.monotonic() + 900
     quiet = 0
     while quiet < 3 and time.monotonic() < deadline_s:
@@ -132,8 +134,10 @@ def _wait_until_quiet(service: Service) -> None:
 def _requests(
     prefix: str, events: int, days: Iterable[int], start: datetime = START
 ) -> Iterator[bytes]:
-    """Batches of `events` a day, day by day as they would come in: the events of one day again, of
-    other ids, users and times."""
+    """Yield requests with `events` events for each day, day by day, as they would come in.
+
+    Every day has the events of the first day, but with other ids, users and times.
+    """
     source = generate(events, seed=1, start=start, days=1)
     templates: list[bytes] = []
     while batch := list(islice(source, BATCH)):
@@ -157,33 +161,33 @@ def _later(body: bytes, days: int) -> bytes:
 
 
 def _measure(service: Service, labels: list[str], times: int) -> dict[str, float]:
-    """The medians in ms, by question; asked in turns, after one turn to warm up."""
+    """Return medians in ms by label. Sends the queries in turns, after one turn to warm up."""
     taken: dict[str, list[float]] = {label: [] for label in labels}
     for _ in range(times + 1):
         for label in labels:
             path, parameters, _ = ENDPOINTS[label]
             started_s = time.perf_counter()
-            _ask(service, path, parameters)
+            _query(service, path, parameters)
             taken[label].append((time.perf_counter() - started_s) * 1000)
     return {label: statistics.median(seconds[1:]) for label, seconds in taken.items()}
 
 
-def _ask(service: Service, path: str, parameters: dict[str, str]) -> dict[str, Any]:
+def _query(service: Service, path: str, parameters: dict[str, str]) -> dict[str, Any]:
     fields = [*parameters.items(), *(FUNNEL if path == "funnel" else [])]
     reply = service.request("GET", f"/events/{path}".rstrip("/"), fields=fields)
-    answer: dict[str, Any] = reply.json()
+    result: dict[str, Any] = reply.json()
     if reply.status != 200:
-        raise SystemExit(f"The service answered {reply.status}: {answer}")
-    return answer
+        raise SystemExit(f"The service answered {reply.status}: {result}")
+    return result
 
 
 @contextmanager
 def _posting(service: Service, rate: int) -> Iterator[None]:
-    """Events come in, from a process of its own."""
+    """Post events from a separate process while the block runs."""
     stop = multiprocessing.Event()
     sender = multiprocessing.Process(target=_post_paced, args=(service.port, rate, stop))
     sender.start()
-    time.sleep(20)  # the first templates are made
+    time.sleep(20)  # until the first templates are made
     try:
         yield
     finally:
@@ -192,7 +196,7 @@ def _posting(service: Service, rate: int) -> Iterator[None]:
 
 
 def _post_paced(port: int, rate: int, stop: Any) -> None:
-    """Several connections, so that a slow reply does not lower the rate."""
+    """Post over several connections, so that a slow response does not lower the rate."""
     pool = urllib3.HTTPConnectionPool(HOST, port, maxsize=SENDERS)
 
     def send(request: bytes) -> None:
@@ -202,10 +206,10 @@ def _post_paced(port: int, rate: int, stop: Any) -> None:
         if reply.status != 201:
             raise SystemExit(f"The service answered {reply.status}")
 
-    # Into the last day of the month, which is what "now" is to it.
+    # The events are in the last day of the month: this is the present of the built events.
     last = START + timedelta(days=DAYS - 1)
     requests = _requests(f"posted-{time.time_ns()}", 100_000, repeat(0), last)
-    first = next(requests)  # the templates are made before the clock starts
+    first = next(requests)  # makes the templates before the clock starts
     started_s, sent = time.perf_counter(), 0
     with ThreadPoolExecutor(SENDERS) as threads:
         sending: deque[Future[None]] = deque()

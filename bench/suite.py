@@ -1,8 +1,8 @@
-"""Every kind of load against services of its own, with a report: what `event-stream bench` runs.
+"""The suite that `event-stream bench` runs: every kind of load, each on a new service.
 
-Each scenario is a kind of Locust user (bench/locustfile.py) against a fresh service, with more
-users from step to step, and ends with a check that what is stored is what was acknowledged. The
-sustainable rate is the best of the steps in which nothing failed and storage kept up.
+Each scenario runs one kind of Locust user (bench/locustfile.py), with more users in each step. At
+its end it checks that exactly the acknowledged events are stored. The sustainable rate is the best
+of the steps in which nothing failed and storage kept up.
 """
 
 import subprocess
@@ -27,7 +27,13 @@ HEADINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """user: of bench/locustfile.py; users: of each step."""
+    """One kind of load.
+
+    Attributes:
+        name: name of the scenario.
+        user: class of bench/locustfile.py.
+        users: number of users in each step.
+    """
 
     name: str
     user: str
@@ -49,14 +55,20 @@ SCENARIOS = (
 
 
 class ScenarioError(Exception):
-    """A scenario failed; the text says which, and what it printed."""
+    """A scenario failed. The text has its name and its output."""
 
 
 def run(scenarios: list[Scenario], *, seconds: float, report: Path, config: Path | None) -> None:
-    """Measure and print each, and write the report into the directory `report`.
+    """Run the scenarios, print the results, and write the report.
 
-    seconds: of each step; config: settings of the services. Raises ScenarioError when events were
-    lost or counted twice.
+    Args:
+        scenarios: what to run.
+        seconds: duration of each step.
+        report: directory for the report.
+        config: file with settings for the services.
+
+    Raises:
+        ScenarioError: events were lost or counted twice.
     """
     report.mkdir(parents=True, exist_ok=True)
     for name, text in describe().items():
@@ -90,16 +102,16 @@ def _steps(scenario: Scenario, service: Service, seconds: float, report: Path) -
         command += ["--users", str(users)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        said = []
+        output = []
         for line in process.stdout:
             if not line.startswith("{"):
-                said.append(line)
+                output.append(line)
                 continue
             step = msgspec.json.decode(line, type=Step)
             print(_row(scenario.name, step), flush=True)
             yield step
     if process.returncode:
-        raise ScenarioError(f"{scenario.name} failed:\n{''.join(said)}")
+        raise ScenarioError(f"{scenario.name} failed:\n{''.join(output)}")
 
 
 def _row(name: str, step: Step) -> str:

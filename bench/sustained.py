@@ -1,9 +1,9 @@
-"""A constant rate for a long time: does anything grow, slow down, or fall behind?
+"""Send events at a constant rate, and show whether anything grows, slows down or falls behind.
 
     uv run python -m bench.sustained --rate 40000 --minutes 30
 
-Sends batches when they are due, whether the service is fast enough or not, and prints each minute:
-latencies, CPU, memory, rows and parts of the table. Fails when an event was lost or doubled.
+Sends each request when it is due, even if the service is too slow. Prints latencies, CPU, memory,
+rows and parts of the table for each minute. Fails if an event was lost or counted twice.
 """
 
 import statistics
@@ -30,7 +30,18 @@ NAME = "sustained"
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """rows: acknowledged so far; backlog: of them not stored yet."""
+    """The measurements of one minute.
+
+    Attributes:
+        rows: events acknowledged since the start.
+        p50_ms: median latency, from when the request was due.
+        p99_ms: 99th percentile of the latency.
+        p999_ms: 99.9th percentile of the latency.
+        cpu_us_per_event: CPU time of the service.
+        rss_bytes: memory of the service at the end of the minute.
+        parts: parts of the tables on disk at the end of the minute.
+        backlog: events not stored yet at the end of the minute.
+    """
 
     rows: int
     p50_ms: float
@@ -42,19 +53,22 @@ class Minute:
     backlog: int
 
     def cells(self) -> list[str]:
+        """Return the cells of the table's row, without the number of the minute."""
         times = [f"{ms:.0f}" for ms in (self.p50_ms, self.p99_ms, self.p999_ms)]
         cpu, rss = f"{self.cpu_us_per_event:.1f}", f"{self.rss_bytes / 2**20:,.0f}"
         return [f"{self.rows / 1e6:.1f}", *times, cpu, rss, str(self.parts), f"{self.backlog:,}"]
 
 
 def main(
-    rate: Annotated[int, typer.Option(help="Events a second")] = 40_000,
-    minutes: Annotated[int, typer.Option(help="How long")] = 30,
-    batch_size: Annotated[int, typer.Option(help="Events in a request; 1 for one by one")] = 1_000,
-    connections: Annotated[int, typer.Option(help="At a time")] = 16,
-    days: Annotated[int, typer.Option(help="Days that the events spread over")] = 31,
+    rate: Annotated[int, typer.Option(help="Events per second")] = 40_000,
+    minutes: Annotated[int, typer.Option(help="Duration in minutes")] = 30,
+    batch_size: Annotated[
+        int, typer.Option(help="Events in a request; 1 for single events")
+    ] = 1_000,
+    connections: Annotated[int, typer.Option(help="Connections that are used at once")] = 16,
+    days: Annotated[int, typer.Option(help="Number of days that the events are spread over")] = 31,
 ) -> None:
-    """Send, print each minute, and compare the first third with the last."""
+    """Send, print each minute, and compare the last third with the first."""
     print("\n".join(f"- {name}: {text}" for name, text in describe().items()))
     print(f"\n{rate:,} events/s in requests of {batch_size:,}, for {minutes} minutes\n")
     heads = ("minute", "million rows", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs", "RSS MiB", "parts")

@@ -1,8 +1,8 @@
-"""How many events a second, end to end, by a client on the same cores.
+"""Measure events per second from end to end, with a client on the same cores.
 
     uv run python -m bench.throughput
 
-Starts a service on embedded storage, or on an empty database of a ClickHouse server, posts
+Starts a service on embedded storage, or on an empty database of a ClickHouse server. Posts
 generated events in batches and one by one, and waits until the last one is queryable. Fails unless
 every event is counted exactly once.
 """
@@ -32,6 +32,16 @@ CONNECTIONS_BATCH, CONNECTIONS_SINGLE = 4, 512
 
 @dataclass(frozen=True, slots=True)
 class Measured:
+    """The result of one measurement.
+
+    Attributes:
+        events_per_s: from the first byte sent to the last event queryable.
+        requests_per_s: from the first byte sent to the last response.
+        p50_ms: median time of a request.
+        p99_ms: time within which 99 % of the requests were answered.
+        cpu_us_per_event: CPU time of the service.
+    """
+
     events_per_s: float
     requests_per_s: float
     p50_ms: float
@@ -40,7 +50,17 @@ class Measured:
 
 
 def measure(service: Service, requests: list[bytes], events: int, *, connections: int) -> Measured:
-    """From the first byte sent to the last event queryable. Raises unless all were accepted."""
+    """Send `requests`, wait until the last event is queryable, and return what was measured.
+
+    Args:
+        service: a running service.
+        requests: complete HTTP requests.
+        events: number of events in all requests.
+        connections: number of connections to use at once.
+
+    Raises:
+        RuntimeError: a request was not accepted, or the query failed.
+    """
     cpu_s, started_s = service.processes.cpu_s(), time.perf_counter()
     replies: Replies = uvloop.run(
         send_all(iter(requests), host=HOST, port=service.port, connections=connections)
@@ -61,26 +81,30 @@ def measure(service: Service, requests: list[bytes], events: int, *, connections
 
 
 def stored_count(service: Service, name: str) -> int:
-    """Events with that name, after a flush."""
+    """Flush, and return the number of events with that name.
+
+    Raises:
+        RuntimeError: the query failed.
+    """
     reply = service.request(
         "GET", "/events/metrics", fields={"event_name": name, "consistency": "flushed"}
     )
-    answer: dict[str, Any] = reply.json()
+    result: dict[str, Any] = reply.json()
     if reply.status != 200:
-        raise RuntimeError(f"The service answered {reply.status}: {answer}")
-    return int(answer["total_count"])
+        raise RuntimeError(f"The service answered {reply.status}: {result}")
+    return int(result["total_count"])
 
 
 def main(
     events: Annotated[int, typer.Option(help="Events sent in batches")] = 1_000_000,
     batch_size: Annotated[int, typer.Option(help="Events in a batch")] = 1_000,
     singles: Annotated[int, typer.Option(help="Events sent one by one")] = 50_000,
-    ids: Annotated[bool, typer.Option(help="Whether the events have ids of their own")] = True,
+    ids: Annotated[bool, typer.Option(help="Whether the events have their own ids")] = True,
     clickhouse_url: Annotated[
-        str | None, typer.Option(help="A ClickHouse server, with an empty database")
+        str | None, typer.Option(help="URL of a ClickHouse server with an empty database")
     ] = None,
 ) -> None:
-    """Measure the service and print what it did."""
+    """Measure the service and print the results."""
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     source = generate(events + singles, seed=1, start=START, days=31, ids=ids)
     sent: dict[str, int] = {}
@@ -113,7 +137,7 @@ def _counted(events: Iterator[bytes], sent: dict[str, int]) -> Iterator[bytes]:
 
 
 def in_requests(events: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """Batches of `size` events as requests, ready to be sent."""
+    """Yield complete HTTP requests with `size` events each."""
     while batch := list(islice(events, size)):
         yield post("/events/batch", batch_body(batch), host=HOST)
 

@@ -1,8 +1,8 @@
-"""What durability costs: batches with the write-ahead log and without, in turns on one machine.
+"""Measure the cost of durability: batches with and without the write-ahead log (WAL), in turns.
 
     uv run python -m bench.wal_cost
 
-Prints events per second for each round and the ratio of the medians.
+Prints events per second for each round, and the cost as a share of the median rate.
 """
 
 import statistics
@@ -25,7 +25,7 @@ def main(
     batch_size: Annotated[int, typer.Option(help="Events in a batch")] = 1_000,
     rounds: Annotated[int, typer.Option(help="Rounds of each kind")] = 3,
 ) -> None:
-    """Measure, and exit with 1 when the log costs more than 15 %."""
+    """Measure, and exit with 1 if the WAL costs more than 15 % of the rate."""
     source = generate(events, seed=1, start=START, days=31)
     requests = list(in_requests(islice(source, events), batch_size))
     rates: dict[str, list[float]] = {"with": [], "without": []}
@@ -38,9 +38,9 @@ def main(
             ):
                 measured = measure(service, requests, events, connections=CONNECTIONS_BATCH)
             rate.append(measured.events_per_s)
-            print(f"round {number + 1} {kind:8} the log: {measured.events_per_s:10,.0f} events/s")
+            print(f"round {number + 1} {kind:8} the WAL: {measured.events_per_s:10,.0f} events/s")
     cost = 1 - statistics.median(rates["with"]) / statistics.median(rates["without"])
-    print(f"the log costs {cost:.1%} of throughput")
+    print(f"the WAL costs {cost:.1%} of throughput")
     raise typer.Exit(1 if cost > COST_MAX else 0)
 
 

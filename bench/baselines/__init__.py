@@ -1,1 +1,1 @@
-"""What the service is compared with."""
+"""The contenders that `bench.compare` measures beside the service."""

@@ -1,8 +1,8 @@
-"""ClickHouse alone: one insert of a file of events by its own JSON reader.
+"""ClickHouse without a service: one insert of a file of events by its own JSON reader.
 
-    python -m bench.plain_load FILE DATA_DIR
+    python -m bench.baselines.plain_load FILE DATA_DIR
 
-Prints the events in the table and the seconds that it took.
+Prints the number of events in the table and the seconds that the insert took.
 """
 
 import sys
@@ -14,6 +14,7 @@ from bench.baselines.plain_table import CREATE_TABLE, SETTINGS
 
 
 def main(file: str, data_dir: str) -> None:
+    """Create the table, insert the file, and print the result."""
     connection = chdb.connect(data_dir)
     connection.query(CREATE_TABLE)
     started_s = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The events table as ClickHouse's own JSONEachRow reader fills it, for comparisons."""
+"""A table for the same events that ClickHouse's own JSONEachRow reader can fill."""
 
 _PARAM = (
     "Tuple(key LowCardinality(String), string_value Nullable(String),"

@@ -1,9 +1,9 @@
-"""What a Python team writes first: FastAPI, pydantic, and one insert for each request.
+"""A simple service for comparison: FastAPI, pydantic, and one insert for each request.
 
-    python -m bench.plain_team PORT DATA_DIR [--async-insert]
+    python -m bench.baselines.plain_team PORT DATA_DIR [--async-insert]
 
-The engine is the one that the service has built in, so that what differs is what is around it. No
-ids are looked at, nothing is buffered, nothing is kept when the insert fails.
+It uses the same embedded engine as Event Stream, so that only the code around the engine differs.
+It does not deduplicate, does not buffer, and keeps nothing if the insert fails.
 """
 
 import sys
@@ -19,6 +19,8 @@ from bench.baselines.plain_table import CREATE_TABLE, INSERT
 
 
 class Param(BaseModel):
+    """A param of an event or a user."""
+
     key: str
     string_value: str | None = None
     number_value: float | None = None
@@ -26,6 +28,8 @@ class Param(BaseModel):
 
 
 class Item(BaseModel):
+    """An item of an event."""
+
     id: str = ""
     name: str = ""
     brand: str = ""
@@ -35,6 +39,8 @@ class Item(BaseModel):
 
 
 class Event(BaseModel):
+    """An event."""
+
     id: str = ""
     name: str
     channel_type: str
@@ -51,10 +57,13 @@ class Event(BaseModel):
 
 
 class Batch(BaseModel):
+    """The body of POST /events/batch."""
+
     events: list[Event]
 
 
 def create_app(data_dir: str, *, async_insert: bool) -> FastAPI:
+    """Create the app and the table. With `async_insert`, ClickHouse gathers inserts itself."""
     app = FastAPI()
     connection = chdb.connect(data_dir)
     connection.query(CREATE_TABLE)

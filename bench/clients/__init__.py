@@ -1,1 +1,1 @@
-"""What makes load: events and an HTTP client."""
+"""Generated events, and an HTTP client that sends them."""

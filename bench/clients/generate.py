@@ -1,7 +1,7 @@
-"""Realistic GA4-like events, seeded: the same arguments give the same bytes.
+"""Generate realistic GA4-like events. The same arguments give the same bytes.
 
-Visitors come in sessions, on a device, from a place, and move through a shop: most events are page
-views and scrolls, few are purchases. About 750 bytes an event.
+Events belong to sessions of visitors in a shop. A visitor has a device and a place. Most events are
+page views and scrolls, few are purchases. An event has about 750 bytes.
 """
 
 import random
@@ -18,7 +18,7 @@ SIGNED_IN_SHARE = 0.3
 PAUSE_S_MEAN = 20
 DAY_S = 86_400
 
-# Names and how often each occurs.
+# Names of events with their weights.
 _EVENTS = {
     "page_view": 40,
     "scroll": 18,
@@ -61,7 +61,15 @@ _DEVICE_WEIGHTS = [30, 15, 25, 10, 8, 5, 3, 3, 1]
 
 @dataclass(slots=True)
 class _Session:
-    """rest: what is the same in all events of the session, as JSON without the brace before it."""
+    """A visitor's session.
+
+    Attributes:
+        left: number of events that are still to come.
+        time_ms: time of the next event.
+        previous_ms: time of the event before it.
+        session_id: id of the session.
+        rest: the fields that all events of the session share, as JSON without the opening brace.
+    """
 
     left: int
     time_ms: int
@@ -73,10 +81,17 @@ class _Session:
 def generate(
     count: int, *, seed: int, start: datetime, days: int, ids: bool = True
 ) -> Iterator[bytes]:
-    """`count` events as lines of NDJSON, without the line ends.
+    """Yield `count` events as lines of NDJSON, without the line ends.
 
-    Their times lie within `days` from `start`, of one session in order, of several mixed. ids: give
-    each event an id of its own, as clients should; without, the service derives one.
+    The times of one session are in order. Events of several sessions are mixed.
+
+    Args:
+        count: number of events.
+        seed: seed of the random contents.
+        start: earliest time of the events.
+        days: all times are within `days` days from `start`.
+        ids: whether each event has its own id, as clients should send it. Without ids the service
+            derives them.
     """
     rng = random.Random(seed)
     names = list(_EVENTS)
@@ -110,7 +125,7 @@ def generate(
 def _session(rng: random.Random, visitors: int, start_ms: int, span_ms: int) -> _Session:
     time_ms = start_ms + rng.randrange(span_ms)
     visitor = rng.randrange(visitors)
-    own = random.Random(visitor)  # who a visitor is does not depend on when they come
+    own = random.Random(visitor)  # a visitor is the same in every session
     [device] = own.choices(_DEVICES, _DEVICE_WEIGHTS)
     channel, category, brand, model, system, system_version, browser, browser_version = device
     continent, country, region, city = own.choice(_PLACES)

@@ -1,7 +1,8 @@
-"""A lean HTTP/1.1 client: what the load generator takes, the service on the same cores can't use.
+"""A lean HTTP/1.1 client. The service can't use CPU time that a client on the same cores uses.
 
-Sends prepared requests over keep-alive connections, one at a time on each: as fast as they are
-answered or, with a pace, when they are due.
+Sends prepared requests over keep-alive connections, one at a time on each connection. Without a
+pace, it sends the next request as soon as the last one is answered. With a pace, it sends each
+request when it is due.
 """
 
 import asyncio
@@ -17,15 +18,19 @@ _LENGTH = b"content-length: "
 
 @dataclass(slots=True)
 class Replies:
-    """statuses: how many of each; seconds: how long each took, from when it was sent or, with a
-    pace, due."""
+    """All responses.
+
+    Attributes:
+        statuses: number of responses by status.
+        seconds: time of each request, from when it was sent or, with a pace, due.
+    """
 
     statuses: dict[int, int] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
 
 
 def post(path: str, body: bytes, *, host: str, content_type: str = "application/json") -> bytes:
-    """A request as bytes."""
+    """Return a complete POST request."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -34,7 +39,7 @@ def post(path: str, body: bytes, *, host: str, content_type: str = "application/
 
 
 def batch_body(texts: Sequence[bytes]) -> bytes:
-    """The body of a batch of events, each a JSON text."""
+    """Return the body of a batch of events, which are JSON texts."""
     return b'{"events":[' + b",".join(texts) + b"]}"
 
 
@@ -46,10 +51,19 @@ async def send_all(
     connections: int,
     per_s: float | None = None,
 ) -> Replies:
-    """Send every request; raises ConnectionError when the server closes a connection.
+    """Send every request, and return statuses and times.
 
-    per_s: the pace in requests a second, whether they are answered as fast or not. A request that
-    waits for a connection waits since it was due: a slow server can't hide how slow it is.
+    Args:
+        requests: complete HTTP requests.
+        host: host of the server.
+        port: port of the server.
+        connections: number of connections.
+        per_s: pace in requests per second, even if the server is slower. None for no pace. With a
+            pace, the time that a request waits for a connection counts, so that the times show how
+            slow the server is.
+
+    Raises:
+        ConnectionError: the server closed a connection.
     """
     replies = Replies()
     loop = asyncio.get_running_loop()
@@ -72,7 +86,13 @@ class _Connection(asyncio.Protocol):
         replies: Replies,
         done: asyncio.Future[None],
     ) -> None:
-        """requests: with the time when each is due, 0 for at once."""
+        """Share `requests` and `replies` with the other connections.
+
+        Args:
+            requests: each with the time when it is due; 0 means at once.
+            replies: where responses are counted.
+            done: gets its result when there are no more requests.
+        """
         self._requests = requests
         self._replies = replies
         self._done = done
@@ -80,7 +100,7 @@ class _Connection(asyncio.Protocol):
         self._sent_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class is no subclass
         self._send_next()
 
     def data_received(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Events that differ in their ids alone, made for far less than it takes to receive them."""
+"""Events that differ only in their ids. To make them costs far less than to receive them."""
 
 import uuid
 from collections.abc import Iterator
@@ -11,11 +11,26 @@ from bench.clients.generate import generate
 
 
 class EventPool:
+    """An endless supply of new events with repeated contents.
+
+    Attributes:
+        run: random text in the ids of this pool.
+        name: name of the events, if the pool was made with a `name`.
+    """
+
     def __init__(
         self, size: int, *, start: datetime, days: int, seed: int = 1, name: str | None = None
     ) -> None:
-        """size: events before their contents repeat; name: what the name of all of them begins
-        with, which is then one of this pool alone; else they have realistic names."""
+        """Generate the contents.
+
+        Args:
+            size: number of events before the contents repeat.
+            start: earliest time of the events.
+            days: days that the events are spread over.
+            seed: seed of the random contents.
+            name: prefix of the events' name, which is then unique to this pool. Without it the
+                events have realistic names.
+        """
         self.run = uuid.uuid4().hex[:12]
         self.name = f"{name}_{self.run}"
         lines = generate(size, seed=seed, start=start, days=days, ids=False)
@@ -25,6 +40,6 @@ class EventPool:
         self._numbers = count()
 
     def take(self, events: int) -> list[bytes]:
-        """New events as JSON texts."""
+        """Return `events` new events as JSON texts."""
         run, numbers, rests = self.run.encode(), self._numbers, self._rests
         return [b'{"id":"%b-%d",%b' % (run, next(numbers), next(rests)) for _ in range(events)]

@@ -1,1 +1,1 @@
-"""Services to measure, Locust runs, and reports."""
+"""What benchmarks are made of: services, processes, Locust runs and reports."""

@@ -1,4 +1,4 @@
-"""The machine and the software of a measurement: without them a number says nothing."""
+"""The machine and the software of a measurement. Results mean nothing without them."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ PACKAGES = ("granian", "falcon", "orjson", "msgspec", "pyarrow", "chdb", "clickh
 
 
 def describe() -> dict[str, str]:
-    """What to print beside a measurement, by name."""
+    """Return descriptions of the machine and the software, by name."""
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",

@@ -1,21 +1,24 @@
-"""What a process and its children use, as Linux tells it."""
+"""CPU time and memory of a process and its children, from Linux's /proc."""
 
 import os
 from pathlib import Path
 
 
 class Processes:
+    """A process and its children."""
+
     def __init__(self, pid: int) -> None:
+        """Observe the process `pid` and its children."""
         self._pid = pid
 
     def pids(self) -> list[int]:
-        """The process and its children."""
+        """Return the ids of the process and of its children."""
         pid = self._pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return [pid, *map(int, children)]
 
     def cpu_s(self) -> float:
-        """CPU time of all of them so far, in user and system mode."""
+        """Return their total CPU time so far, in user and system mode, in seconds."""
         ticks = 0
         for pid in self.pids():
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -23,11 +26,11 @@ class Processes:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def rss_bytes(self) -> int:
-        """The memory of all of them now, added up."""
+        """Return the sum of their resident memory now."""
         return sum(_status_bytes(pid, "VmRSS") for pid in self.pids())
 
     def rss_peak_bytes(self) -> int:
-        """The peaks of all of them, added up."""
+        """Return the sum of the peaks of their resident memory."""
         return sum(_status_bytes(pid, "VmHWM") for pid in self.pids())
 
 

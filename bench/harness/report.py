@@ -1,4 +1,4 @@
-"""The report of a suite as one page: a table, plots, and links to Locust's own reports."""
+"""The report of a suite: one page with a table, plots, and links to Locust's own reports."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ WIDTH, HEIGHT = 320, 120
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One scenario."""
+    """The measured steps of one scenario."""
 
     name: str
     steps: Sequence[Step]
 
     @property
     def sustainable(self) -> Step | None:
-        """The best of the steps that can go on."""
+        """The best of the steps in which nothing failed and storage kept up."""
         return max(
             (step for step in self.steps if step.is_sustained),
             key=lambda step: (step.events_per_s, step.requests_per_s),
@@ -28,7 +28,7 @@ class Measurement:
         )
 
     def plot(self, field: str) -> str:
-        """The points of a line over the steps, for an SVG polyline of WIDTH by HEIGHT."""
+        """Return the points of an SVG polyline of WIDTH by HEIGHT: a field of the steps."""
         values = [float(getattr(step, field)) for step in self.steps]
         top = max([*values, 1e-9])
         across = WIDTH / max(1, len(values) - 1)
@@ -38,13 +38,20 @@ class Measurement:
         )
 
     def top(self, field: str) -> float:
+        """Return the largest value of a field of the steps."""
         return max((float(getattr(step, field)) for step in self.steps), default=0.0)
 
 
 def write_report(
     path: Path, machine: Mapping[str, str], measurements: Sequence[Measurement]
 ) -> None:
-    """machine: see `bench.machine.describe`."""
+    """Write the report.
+
+    Args:
+        path: the HTML file.
+        machine: the result of `bench.harness.machine.describe`.
+        measurements: what was measured.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bench", "."), autoescape=True, trim_blocks=True
     )
@@ -58,7 +65,7 @@ def write_report(
 _PLOTS = (
     ("events_per_s", "events/s", 1),
     ("p99_ms", "p99, ms", 1),
-    ("cpu_us_per_event", "CPU an event, µs", 1),
+    ("cpu_us_per_event", "CPU per event, µs", 1),
     ("rss_bytes", "RSS, MiB", 2**20),
 )
-"""(field, label, divisor)"""
+"""Plots of each scenario: field of `Step`, label, divisor for display."""

@@ -1,10 +1,11 @@
-"""One kind of Locust user against a running service, step by step; a process of its own.
+"""Run one kind of Locust user against a running service, step by step.
 
-Locust changes Python's sockets when it is imported, so `bench.suite` runs this as
+This runs in a separate process, because Locust changes Python's sockets when it is imported.
+`bench.suite` starts it as
 
-    python -m bench.scenario Batch1000User http://127.0.0.1:8080 PID --users 1 --users 4
+    python -m bench.harness.scenario Batch1000User http://127.0.0.1:8080 PID --users 1 --users 4
 
-and reads what was measured from standard output: one JSON text for each step.
+and reads one JSON text for each step from standard output.
 """
 
 import resource
@@ -29,17 +30,17 @@ def main(
     user: str,
     url: str,
     pid: int,
-    users: Annotated[list[int], typer.Option(help="Users of each step")],
-    seconds: Annotated[float, typer.Option(help="Time of each step")] = 10,
-    html: Annotated[Path | None, typer.Option(help="Where Locust's own report goes")] = None,
+    users: Annotated[list[int], typer.Option(help="Number of users, for each step")],
+    seconds: Annotated[float, typer.Option(help="Duration of each step")] = 10,
+    html: Annotated[Path | None, typer.Option(help="File for Locust's own report")] = None,
 ) -> None:
-    """Fails unless what is stored at the end is what was acknowledged."""
+    """Run the steps, and fail unless exactly the acknowledged events are stored at the end."""
     kind: type[User] = getattr(locustfile, user)
     environment = Environment(user_classes=[kind], host=url, stop_timeout=30)
     runner = environment.create_local_runner()
     for count in users:
         runner.start(count, spawn_rate=count)
-        gevent.sleep(1)  # connections are made, buffers fill
+        gevent.sleep(1)  # until connections are open and buffers have filled
         print(msgspec.json.encode(_measure(environment, count, pid, seconds)).decode(), flush=True)
     runner.stop()
     if html is not None:
@@ -50,7 +51,7 @@ def main(
 
 
 def _measure(environment: Environment, users: int, pid: int, seconds: float) -> Step:
-    import urllib3  # not before Locust has patched what it uses
+    import urllib3  # after Locust has patched the modules that it uses
 
     service = Processes(pid)
     environment.stats.reset_all()
@@ -61,7 +62,7 @@ def _measure(environment: Environment, users: int, pid: int, seconds: float) -> 
     total: StatsEntry = environment.stats.total
     events = locustfile.Sent.acknowledged - events
     cpu_s = service.cpu_s() - cpu_s
-    books = urllib3.request("GET", f"{environment.host}/debug/ledger").json()["total"]
+    event_counts = urllib3.request("GET", f"{environment.host}/debug/ledger").json()["total"]
     return Step(
         users=users,
         requests_per_s=total.num_requests / took_s,
@@ -74,7 +75,7 @@ def _measure(environment: Environment, users: int, pid: int, seconds: float) -> 
         service_cores=cpu_s / took_s,
         client_cores=(_own_cpu_s() - client_s) / took_s,
         rss_bytes=service.rss_bytes(),
-        backlog=books["in_flight"],
+        backlog=event_counts["in_flight"],
     )
 
 

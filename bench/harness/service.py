@@ -1,4 +1,4 @@
-"""A service of one's own, for a measurement or a test: started as a user would."""
+"""A service in separate processes, for a benchmark or a test. It is started as users start it."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ HOST = "127.0.0.1"
 
 
 class Service:
-    """`event-stream serve`, as a process."""
+    """`event-stream serve` as a process."""
 
     def __init__(
         self,
@@ -32,8 +32,16 @@ class Service:
         module: str = "ingest",
         program: Sequence[str] = (),
     ) -> None:
-        """arguments: more options; port: a free one when left out; module: what is run, unless
-        there is a program."""
+        """Prepare the command; nothing is started yet.
+
+        Args:
+            data_dir: data directory of the service.
+            *arguments: more options of `serve`.
+            environment: environment variables, added to those of this process.
+            port: port to listen on; None for a free port.
+            module: Python module to run if there is no `program`.
+            program: command to run instead of the module.
+        """
         self.port = free_port() if port is None else port
         self.data_dir = data_dir
         self.scheme = "http"
@@ -46,28 +54,39 @@ class Service:
 
     @property
     def url(self) -> str:
+        """The base URL of the service."""
         return f"{self.scheme}://{HOST}:{self.port}"
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":
+        """The parent process. The service must have been started."""
         assert self._process is not None, "not started"
         return self._process
 
     @property
     def running(self) -> bool:
+        """Whether the parent process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, wait_s: float = START_S_MAX) -> None:
-        """Start and wait until it is ready. Raises RuntimeError when it does not become so."""
+        """Start the service, and wait until it is ready.
+
+        Raises:
+            RuntimeError: it ended, or was not ready within `wait_s` seconds.
+        """
         self.launch()
         self.wait_ready(wait_s)
 
     def launch(self) -> None:
-        """Start, whatever becomes of it."""
+        """Start the service without waiting for it."""
         self._process = subprocess.Popen(self._command, env=self._environment)
 
     def wait_ready(self, wait_s: float) -> None:
-        """Raises RuntimeError when it ends, or is not ready within `wait_s`."""
+        """Wait until the service is ready.
+
+        Raises:
+            RuntimeError: it ended, or was not ready within `wait_s` seconds.
+        """
         deadline_s = time.monotonic() + wait_s
         while time.monotonic() < deadline_s:
             if not self.running:
@@ -78,38 +97,45 @@ class Service:
         raise RuntimeError(f"The service was not ready within {wait_s:g} s")
 
     def answers(self, path: str) -> bool:
-        """Whether a GET is answered with 200."""
+        """Return whether the response to a GET has status 200."""
         try:
             return self.request("GET", path).status == 200
         except urllib3.exceptions.HTTPError:
             return False
 
     def stop(self) -> int:
-        """SIGTERM; returns the exit code."""
+        """Send SIGTERM, wait for the end, and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_S_MAX)
 
     def kill(self) -> None:
-        """SIGKILL to every process of it at once, as a power cut would."""
+        """Send SIGKILL to all processes of the service at once, as in a power failure."""
         pids = self.processes.pids()
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         self.process.wait(STOP_S_MAX)
         while any(Path(f"/proc/{pid}").exists() for pid in pids[1:]):
-            time.sleep(0.01)  # orphans: the kernel takes a moment to close their files
+            time.sleep(0.01)  # the kernel takes a moment to close the files of orphans
 
     def request(self, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        """Send a request and return the response.
+
+        Args:
+            method: HTTP method.
+            path: path of the URL.
+            **options: passed on to urllib3.
+        """
         return self.http.request(method, self.url + path, **options)
 
     @property
     def processes(self) -> Processes:
-        """The parent and its workers."""
+        """The parent process and its workers."""
         return Processes(self.process.pid)
 
 
 @contextmanager
 def running_service(data_dir: Path, *arguments: str, **options: Any) -> Iterator[Service]:
-    """A started Service, stopped at the end unless it has ended."""
+    """Start a service for the block, and stop it at the end unless it has ended by itself."""
     service = Service(data_dir, *arguments, **options)
     service.start()
     try:
@@ -120,6 +146,7 @@ def running_service(data_dir: Path, *arguments: str, **options: Any) -> Iterator
 
 
 def free_port() -> int:
+    """Return a TCP port that is free now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -1,15 +1,24 @@
-"""What was measured in one step of a scenario."""
+"""The measurements of one step of a scenario."""
 
 import msgspec
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What one number of users brought about.
+    """The measurements with one number of users.
 
-    p50_ms to p999_ms: of requests; cpu_us_per_event: of each request where they have no events;
-    failures: of them; service_cores, client_cores: CPU used, where
-    near 1 the client (Locust) can do no more; backlog: events acknowledged and not stored yet at
-    the end of the step.
+    Attributes:
+        users: number of users.
+        requests_per_s: responses per second.
+        events_per_s: events acknowledged per second.
+        p50_ms: median time of a request.
+        p99_ms: 99th percentile of the time of a request.
+        p999_ms: 99.9th percentile of the time of a request.
+        failures: requests that failed.
+        cpu_us_per_event: CPU time of the service; per request if requests have no events.
+        service_cores: cores that the service used on average.
+        client_cores: cores that the client (Locust) used on average. Near 1 it is the limit.
+        rss_bytes: memory of the service at the end of the step.
+        backlog: events acknowledged but not stored at the end of the step.
     """
 
     users: int
@@ -27,5 +36,5 @@ class Step(msgspec.Struct, frozen=True):
 
     @property
     def is_sustained(self) -> bool:
-        """Whether nothing failed, and storage was at most 3 s behind."""
+        """Whether nothing failed and storage was at most 3 s behind."""
         return not self.failures and self.backlog <= 3 * self.events_per_s + 1_000
