@@ -6,7 +6,7 @@ Events of small requests stay plain lists until the WAL writer makes one record 
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import pyarrow as pa
 
@@ -65,7 +65,7 @@ def joined(several: Iterable[TextRows]) -> TextRows:
     return TextRows(ids, times_us, texts)
 
 
-Rows = TextRows | pa.RecordBatch
+Rows: TypeAlias = "TextRows | pa.RecordBatch"
 """New events: of a small request, or of a large one as RECORD_SCHEMA has them."""
 
 
@@ -87,12 +87,15 @@ def new_rows(
     if len(positions) < len(events):
         events = events.take(pa.array(positions))
     columns = [pa.array(ids, pa.string()), *map(_times, times_us), events]
-    return pa.RecordBatch.from_arrays(columns, schema=RECORD_SCHEMA)
+    batch: pa.RecordBatch = pa.RecordBatch.from_arrays(columns, schema=RECORD_SCHEMA)
+    return batch
 
 
 def record_batch(rows: Rows) -> pa.RecordBatch:
     """Return the rows as one record batch, of RECORD_SCHEMA or TEXT_SCHEMA."""
-    return rows.record_batch() if isinstance(rows, TextRows) else rows
+    if isinstance(rows, TextRows):
+        return rows.record_batch()
+    return rows
 
 
 def _picked(values: Sequence[T], positions: Sequence[int]) -> Sequence[T]:

@@ -8,10 +8,9 @@ Belongs to the event loop; only the writing happens in a thread.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
 
 import pyarrow as pa
 import structlog
@@ -19,6 +18,9 @@ import structlog
 from ingest.pipeline.ring_buffer import RingBuffer
 from ingest.pipeline.rows import Rows, TextRows, joined, record_batch
 from storage.wal.wal import Location, Wal, WalError
+
+JOINED_BYTES_MAX = 4 * 1024 * 1024
+"""Of events that become one record batch: the buffer and a flush take it as a whole."""
 
 Done = Callable[[Exception | None], None]
 
@@ -115,9 +117,8 @@ class WalWriter:
     def _write_group(self, wal: Wal) -> None:
         self._writing, self._gathering = self._gathering, []
         loop = asyncio.get_running_loop()
-        rows = [entry.rows for entry in self._writing]
         # PERF: half of what run_in_executor takes, and nobody awaits this.
-        self._thread.submit(_append, wal, rows).add_done_callback(
+        self._thread.submit(_append, wal, self._writing).add_done_callback(
             lambda written: loop.call_soon_threadsafe(self._end_group, wal, written)
         )
 
@@ -163,12 +164,31 @@ class WalWriter:
             log.error("the WAL takes no events: refusing them", error=str(error))
 
 
-def _append(wal: Wal, rows: Sequence[Rows]) -> list[tuple[pa.RecordBatch, Location]]:
+def _append(wal: Wal, entries: Sequence[_Entry]) -> list[tuple[pa.RecordBatch, Location]]:
     """Write the events in order; return the record batches that were written, and where."""
     batches: list[pa.RecordBatch] = []
-    for kind, run in groupby(rows, type):
-        batches += [joined(run).record_batch()] if kind is TextRows else run
+    for run in _runs(entries):
+        texts = [rows for rows in run if isinstance(rows, TextRows)]
+        batches.append(joined(texts).record_batch() if texts else run[0])
     return list(zip(batches, wal.append(batches), strict=True))
+
+
+def _runs(entries: Sequence[_Entry]) -> Iterator[list[Rows]]:
+    """Yield the events of each record batch: texts that follow each other, or one of structs."""
+    run: list[Rows] = []
+    size = 0
+    for entry in entries:
+        is_text = isinstance(entry.rows, TextRows)
+        if run and (not is_text or size + entry.bytes > JOINED_BYTES_MAX):
+            yield run
+            run, size = [], 0
+        run.append(entry.rows)
+        size += entry.bytes
+        if not is_text:
+            yield run
+            run, size = [], 0
+    if run:
+        yield run
 
 
 def _size_bytes(rows: Rows) -> int:

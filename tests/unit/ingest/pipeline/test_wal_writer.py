@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from ingest.errors import BufferFullError, NotDurableError, NotStoredError
 from ingest.event.arrow import RECORD_SCHEMA
+from ingest.parsing.arrow_parser import parse_lists
 from ingest.pipeline.ingestor import Ingestor
 from ingest.pipeline.request import Ack
 from tests.fakes.fake_disk import FakeDisk, WalOnFakeDisk
 from tests.fakes.fake_writer import FakeWriter
-from tests.unit.ingest.pipeline.parts import Parts, events, send
+from tests.unit.ingest.pipeline.parts import Parts, events, request, send
 
 
 @pytest.fixture
@@ -145,3 +147,32 @@ def test_stored_waits_for_storage_and_says_when_that_takes_too_long(parts: Parts
         assert flusher.join(10)
 
     asyncio.run(main())
+
+
+def test_small_and_large_requests_of_a_group_keep_their_order(parts: Parts, disk: FakeDisk) -> None:
+    """Small ones next to each other share a record batch; a large one has its own."""
+
+    async def send_large(prefix: str) -> None:
+        raw = [{**event, "id": prefix + event["id"]} for event in events(3)]
+        counted = parse_lists([orjson.dumps({"events": raw})])
+        assert counted is not None
+        await parts.ingestor.accept(counted[0], request())
+
+    async def main() -> None:
+        disk.free.clear()
+        sends = [asyncio.create_task(send_new(parts, 1, prefix="first-"))]
+        await asyncio.sleep(0.01)
+        for number, is_large in enumerate([False, False, True, True, False]):
+            prefix = f"{number}-"
+            send = send_large(prefix) if is_large else send_new(parts, 2, prefix=prefix)
+            sends.append(asyncio.create_task(send))
+            await asyncio.sleep(0.01)
+        disk.free.set()
+        await asyncio.gather(*sends)
+
+    asyncio.run(main())
+    slots, _ = parts.ring.take(rows=10**6, bytes=1 << 30, age_s=0)
+    ids = [slot.batch.column("id").to_pylist() for slot in slots if slot.batch is not None]
+    assert [[event_id.split("-")[0] for event_id in each] for each in ids] == [
+        ["first"], ["0", "0", "1", "1"], ["2"] * 3, ["3"] * 3, ["4", "4"],
+    ]  # fmt: skip
