@@ -1,4 +1,4 @@
-"""Every question over HTTP: what a dashboard asks, in the formats it takes, and its cache."""
+"""Every endpoint of queries over HTTP: results, formats, errors and the cache."""
 
 import io
 import time
@@ -25,7 +25,7 @@ RANGE: Pairs = [("from", "2024-03-01"), ("to", "2024-03-31")]
 
 @pytest.fixture(scope="module")
 def shop(service: Service) -> Service:
-    """Three users: ann goes all the way, bob views, and someone views without a name."""
+    """Store the events of ann, who views and buys, of bob, who views, and of an anonymous view."""
     events = [
         sold("ann", "view", "2024-03-01T10:00:00Z", "web", page="home", seconds=10),
         sold("ann", "add", "2024-03-01T10:05:00Z", "web", page="home", seconds=30),
@@ -60,21 +60,21 @@ def sold(
     return event(f"q_{name}", id=f"{user}-{name}-{date}", user_id=user, **fields)
 
 
-def ask(service: Service, question: str, pairs: Pairs, **headers: str) -> dict[str, Any]:
-    """The answer after a flush."""
-    reply = get(service, question, [*pairs, ("consistency", "flushed")], **headers)
+def ask(service: Service, endpoint: str, pairs: Pairs, **headers: str) -> dict[str, Any]:
+    """Return the document of a query that runs after a flush."""
+    reply = get(service, endpoint, [*pairs, ("consistency", "flushed")], **headers)
     assert reply.status == 200, reply.data
-    answer: dict[str, Any] = reply.json()
-    return answer
+    result: dict[str, Any] = reply.json()
+    return result
 
 
-def get(service: Service, question: str, pairs: Pairs, **headers: str) -> urllib3.BaseHTTPResponse:
-    path = f"/events/{question}".rstrip("/") + "?" + urlencode(pairs)
+def get(service: Service, endpoint: str, pairs: Pairs, **headers: str) -> urllib3.BaseHTTPResponse:
+    path = f"/events/{endpoint}".rstrip("/") + "?" + urlencode(pairs)
     return service.request("GET", path, headers=headers)
 
 
 def test_groups_filters_and_measures(shop: Service) -> None:
-    answer = ask(
+    result = ask(
         shop,
         "metrics",
         [
@@ -82,9 +82,9 @@ def test_groups_filters_and_measures(shop: Service) -> None:
             ("param.seconds>", "10"), ("measure", "avg:param.seconds"), ("order", "-total_count"),
         ],
     )  # fmt: skip
-    assert answer["total_count"] == 2
-    assert answer["measures"] == {"avg:param.seconds": 30.0}
-    assert answer["grouped_metrics"] == [
+    assert result["total_count"] == 2
+    assert result["measures"] == {"avg:param.seconds": 30.0}
+    assert result["grouped_metrics"] == [
         {"group_key": "mobile / sale", "group": {"channel": "mobile", "param.page": "sale"},
          "total_count": 1, "unique_user_count": 1, "measures": {"avg:param.seconds": 50.0}},
         {"group_key": "web / home", "group": {"channel": "web", "param.page": "home"},
@@ -102,7 +102,7 @@ def test_groups_filters_and_measures(shop: Service) -> None:
 
 
 def test_a_series_in_a_zone_without_gaps_next_to_an_earlier_one(shop: Service) -> None:
-    answer = ask(
+    result = ask(
         shop,
         "metrics",
         [
@@ -111,13 +111,13 @@ def test_a_series_in_a_zone_without_gaps_next_to_an_earlier_one(shop: Service) -
             ("compare", "previous"),
         ],
     )  # fmt: skip
-    assert [(p["time"], p["total_count"]) for p in answer["series"]] == [
+    assert [(p["time"], p["total_count"]) for p in result["series"]] == [
         ("2024-03-08", 1),
         ("2024-03-09", 1),
         ("2024-03-10", 0),
     ]
-    assert answer["from"] == "2024-03-08T00:00:00+13:00"
-    assert answer["compare"]["total_count"] == 0
+    assert result["from"] == "2024-03-08T00:00:00+13:00"
+    assert result["compare"]["total_count"] == 0
 
 
 def test_top_names_properties_funnel_and_retention(shop: Service) -> None:
@@ -164,14 +164,14 @@ def test_events_come_back_page_by_page_as_they_were_sent(shop: Service) -> None:
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "text/csv"])
-def test_a_list_that_is_cut_off_says_so_in_every_format(shop: Service, media_type: str) -> None:
+def test_a_truncated_list_is_marked_in_every_format(shop: Service, media_type: str) -> None:
     names = [("event_name", name) for name in ("q_view", "q_add", "q_buy")]
     for name, pairs in (
         ("metrics", [*names, ("group_by", "event_name")]), ("top", [*names]), ("names", []),
         ("properties", [*names]),
         ("metrics", [*names, ("group_by", "event_name"), ("other", "false")]),
     ):  # fmt: skip
-        for _ in range(2):  # the second one comes from the cache
+        for _ in range(2):  # the second response comes from the cache
             cut = get(shop, name, [*pairs, *RANGE, ("limit", "1")], Accept=media_type)
             assert cut.headers["Event-Stream-Truncated"] == "true", name
         whole = get(shop, name, [*pairs, ("limit", "1000")], Accept=media_type)
@@ -201,30 +201,30 @@ def test_csv_and_arrow_have_the_same_rows(shop: Service) -> None:
 @pytest.mark.parametrize(
     "accept", ["*/*", "application/json", "text/html,application/xhtml+xml,*/*;q=0.8", "text/plain"]
 )
-def test_everyone_else_gets_json(shop: Service, accept: str) -> None:
+def test_other_clients_get_json(shop: Service, accept: str) -> None:
     reply = get(shop, "names", RANGE, Accept=accept)
     assert reply.headers["Content-Type"] == "application/json"
     assert "names" in reply.json()
 
 
-def test_a_text_is_no_sql(shop: Service) -> None:
+def test_no_text_becomes_sql(shop: Service) -> None:
     nasty = ["' OR 1=1 --", "{v0:String}", "x\\", "'; DROP TABLE events; --", "%s", '日本`"\n\t']
     for text in nasty:
         pairs = [("event_name", "q_view"), *RANGE, (f"param.{text}", text), ("os", text)]
         assert ask(shop, "metrics", pairs)["total_count"] == 0
         pairs = [("event_name", "q_view"), *RANGE, (f"param.{text}!", text)]
-        answer = ask(shop, "metrics", [*pairs, ("group_by", f"param.{text}")])
-        assert answer["total_count"] == 4
+        result = ask(shop, "metrics", [*pairs, ("group_by", f"param.{text}")])
+        assert result["total_count"] == 4
         assert post(shop, "/events", event(text, id=text, os=text)).status == 201
         assert ask(shop, "metrics", [("event_name", text)])["total_count"] == 1
         [found] = ask(shop, "", [("id", text)])["events"]
         assert found["name"] == text
 
 
-def test_an_answer_says_how_old_it_is_and_a_late_event_shows_in_time(
+def test_a_response_says_its_age_and_a_late_event_shows_in_time(
     new_service: Callable[..., Service],
 ) -> None:
-    # One worker would be enough, but a cache is each worker's own, so ages are theirs.
+    # Each worker has a cache of its own, so ages differ between workers.
     service = new_service(EVENT_STREAM_CACHE__CLOSED_SECONDS="2")
     service.start()
     pairs = [("event_name", "late"), *RANGE]
@@ -240,12 +240,12 @@ def test_an_answer_says_how_old_it_is_and_a_late_event_shows_in_time(
             break
         assert asked_s - stored_s < 2, "older than stated"
         time.sleep(0.05)
-    # Who asks for it gets it at once.
+    # With consistency=flushed, the event is there at once.
     post(service, "/events", event("late", date="2024-03-06T00:00:00Z"))
     assert ask(service, "metrics", pairs)["total_count"] == 2
 
 
-def test_too_many_questions_are_refused_and_ingestion_goes_on(
+def test_too_many_queries_are_refused_and_ingestion_goes_on(
     new_service: Callable[..., Service],
 ) -> None:
     service = new_service(
@@ -267,7 +267,7 @@ def test_too_many_questions_are_refused_and_ingestion_goes_on(
     assert set(replies) == {(200, None), (429, "1")}
 
 
-def test_questions_of_clients_that_went_away_are_given_up(
+def test_queries_of_disconnected_clients_are_cancelled(
     new_service: Callable[..., Service],
 ) -> None:
     service = new_service(
@@ -294,7 +294,7 @@ def abandoned(service: Service) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
-def test_answers_are_shared_through_redis_and_redis_may_go_away(
+def test_responses_are_shared_through_redis_and_redis_may_fail(
     new_service: Callable[..., Service], tmp_path: Path
 ) -> None:
     with running_redis(tmp_path) as redis:
@@ -306,7 +306,7 @@ def test_answers_are_shared_through_redis_and_redis_may_go_away(
         assert get(service, "metrics", pairs).json()["total_count"] == 0
         post(service, "/events", event("shared", date="2024-03-05T00:00:00Z"), Prefer="ack=stored")
         for _ in range(10):
-            service.http.clear()  # connections stay with a worker, so make new ones
+            service.http.clear()  # a connection stays with its worker: open new ones
             assert get(service, "metrics", pairs).json()["total_count"] == 0
         with redis.frozen():
             assert get(service, "metrics", pairs).json()["total_count"] == 1
