@@ -1,5 +1,6 @@
 """An event is counted once, however often, by whomever and to whichever worker it is sent."""
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -114,7 +115,10 @@ def test_the_promise_that_was_asked_for_is_said_to_be_applied(service: Service, 
     reply = post(service, "/events", event("promised"), Prefer=f"respond-async, ack={ack}")
     assert reply.status == 201
     assert reply.headers["Preference-Applied"] == f"ack={ack}"
-    assert "log=" in reply.headers["Event-Stream-Fill"]
+    saturation = reply.headers["Event-Stream-Saturation"]
+    assert re.fullmatch(r"buffer=\d\.\d{3};bytes=\d+, wal=\d\.\d{3};bytes=\d+", saturation)
+    # The old name, for one version more.
+    assert reply.headers["Event-Stream-Fill"] == saturation.replace("wal=", "log=")
 
 
 def test_a_promise_that_there_is_not_is_refused(service: Service) -> None:

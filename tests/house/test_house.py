@@ -25,7 +25,8 @@ from storage.dead_letters import DeadLetters
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("ingest", "storage", "metrics_api", "bench")
 SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("**/*.py"))]
-LINES_MAX = 300
+LINES_MAX, FUNCTION_LINES_MAX, PARAMETERS_MAX = 300, 60, 7
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
 
 def documentation(name: str) -> str:
@@ -37,6 +38,26 @@ def test_modules_are_short_and_say_what_they_are_for(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= LINES_MAX
     assert ast.get_docstring(ast.parse(text))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_functions_are_short_and_constructors_take_few_parameters(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        assert node.end_lineno is not None
+        assert node.end_lineno - node.lineno < FUNCTION_LINES_MAX, node.name
+        if node.name == "__init__":
+            parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            assert len(parameters) - 1 <= PARAMETERS_MAX, f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_test_assigns_a_private_attribute_of_another_object(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            of_self = isinstance(node.value, ast.Name) and node.value.id == "self"
+            assert of_self or not node.attr.startswith("_"), f"line {node.lineno}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
