@@ -1,1 +1,1 @@
-"""A real ClickHouse server for the tests, out of the chDB wheel, and proxies to put before it."""
+"""A real ClickHouse server for the tests, run from the chDB wheel, and proxies in front of it."""

@@ -1,4 +1,4 @@
-"""A certificate of one's own, for a server on this machine."""
+"""Create a self-signed certificate for a server on this machine."""
 
 import subprocess
 from pathlib import Path
@@ -7,7 +7,10 @@ from tests.deploy.programs import require
 
 
 def make_certificate(directory: Path) -> Path:
-    """A file with a certificate and its key; clients that trust the file trust the server."""
+    """Create a PEM file with a certificate and its key, and return its path.
+
+    The file is also the CA file with which clients verify the server.
+    """
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     command = [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]

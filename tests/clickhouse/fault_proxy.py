@@ -1,43 +1,52 @@
-"""A proxy before a real server that makes inserts fail in the way that a test sets."""
+"""A proxy in front of a real server. Inserts through it fail in the way that a test chooses."""
 
 import re
 
 from tests.clickhouse.relay import Exchange, Relay
 
 FAULTS = {
-    "hang": "never answers",
+    "hang": "never responds",
     "reset": "resets the connection",
-    "cut": "ends the connection in the middle of the headers",
-    "truncate": "gives the server half of the request, and ends both connections",
-    "delay": "passes the request on after `delay_s`",
-    "lost-reply": "lets the server insert, and then ends the connection",
-    "html-200": "answers with a proxy's page and status 200",
-    "error-200": "answers with an error and status 200",
+    "cut": "closes the connection in the middle of the headers",
+    "truncate": "sends half of the request to the server, and closes both connections",
+    "delay": "forwards the request after `delay_s`",
+    "lost-reply": "lets the server insert, and then closes the connection",
+    "html-200": "responds with the page of a proxy and status 200",
+    "error-200": "responds with an error and status 200",
 }
+"""What the proxy does with an insert, by the name of the fault."""
 _CODE = re.compile(r"\d{1,4}")
 _STATUS = re.compile(r"http-(\d{3})")
 _INSERT = re.compile(rb"\s*INSERT INTO (\S+\.)?[`\"]?events(_local)?[`\"]?\s", re.IGNORECASE)
 
 
 class FaultProxy(Relay):
-    """Inserts into `events` fail as `fault` says. All else is passed on."""
+    """Makes inserts into `events` fail. All other requests are forwarded.
+
+    Attributes:
+        delay_s: delay of the fault `delay`, in seconds.
+    """
 
     delay_s = 1.0
     _fault = ""
 
     @property
     def fault(self) -> str:
-        """One of FAULTS, an HTTP status such as `http-502`, the number of an error of ClickHouse,
-        or an empty string: none."""
+        """The fault of all inserts from now on.
+
+        It is one of FAULTS, an HTTP status such as `http-502`, or an error code of ClickHouse. An
+        empty string means no fault.
+        """
         return self._fault
 
     @fault.setter
     def fault(self, fault: str) -> None:
-        known = fault in FAULTS or _CODE.fullmatch(fault) or _STATUS.fullmatch(fault)
-        assert known or not fault, f"there is no fault named {fault}"
+        is_valid = fault in FAULTS or _CODE.fullmatch(fault) or _STATUS.fullmatch(fault)
+        assert is_valid or not fault, f"there is no fault named {fault}"
         self._fault = fault
 
     def handle(self, exchange: Exchange) -> None:
+        """Make an insert fail, or forward the request."""
         fault = self._fault
         if fault and _INSERT.match(exchange.asked.statement):
             self._fail(exchange, fault)

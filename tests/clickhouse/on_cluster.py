@@ -1,7 +1,7 @@
 """A cluster of real servers, without the ZooKeeper that `ON CLUSTER` and replicas need.
 
-A proxy before the first server does what `ON CLUSTER` would, and makes the engines plain. All
-else is real: `system.clusters`, macros, Distributed tables over TCP.
+A proxy in front of the first server replaces `ON CLUSTER`, and removes `Replicated` from the
+engines. Everything else is real: `system.clusters`, macros, Distributed tables over TCP.
 """
 
 import re
@@ -23,12 +23,12 @@ _REPLICATED = re.compile(r"Replicated(\w*MergeTree)\('[^']*',\s*'[^']*'(?:,\s*)?
 
 
 def without_on_cluster(statement: str) -> str:
-    """The statement as `ON CLUSTER` sends it to each server."""
+    """Return the statement as `ON CLUSTER` sends it to each server."""
     return _ON_CLUSTER.sub("", statement)
 
 
 def plain(statement: str) -> str:
-    """The statement for one server that has no replicas."""
+    """Return the statement for one server that has no replicas."""
     statement = without_on_cluster(statement)
     statement = _REPLICATED.sub(r"\1(\2)", statement)
     return statement.replace(
@@ -37,14 +37,20 @@ def plain(statement: str) -> str:
 
 
 class OnClusterProxy(Relay):
-    """Sends statements `ON CLUSTER` to every server in turn, and all else to the first."""
+    """Sends statements `ON CLUSTER` to each server in turn, and all others to the first server."""
 
     def __init__(self, servers: Sequence[ClickHouse], **options: Any) -> None:
-        """servers: may become more later."""
+        """Create the proxy.
+
+        Args:
+            servers: the servers of the cluster. Servers may be added to the list later.
+            **options: see `Relay`.
+        """
         super().__init__(servers[0].http_port, **options)
         self._servers = servers
 
     def handle(self, exchange: Exchange) -> None:
+        """Send a statement `ON CLUSTER` to each server, until one of them fails."""
         statement = exchange.asked.statement.decode(errors="replace")
         if not (_CHANGE.match(statement) and _ON_CLUSTER.search(statement)):
             super().handle(exchange)
@@ -59,7 +65,7 @@ class OnClusterProxy(Relay):
 
 
 def _with_statement(request: Request, statement: str) -> Request:
-    """The same, with another statement and that in the body."""
+    """Return `request` with another statement, which is in the body."""
     parts = urlsplit(request.target)
     fields = [(name, value) for name, value in parse_qsl(parts.query) if name != "query"]
     target = parts._replace(query=urlencode(fields)).geturl()
@@ -67,9 +73,15 @@ def _with_statement(request: Request, statement: str) -> Request:
 
 
 class Cluster:
-    """`servers` are ClickHouse objects in the order of the shards, and of their replicas.
+    """The servers of a cluster, and a proxy in front of the first one.
 
-    Replicas of a shard do not copy from one another: what one of them has tells who was written to.
+    Replicas of a shard do not copy rows from each other. The rows of a replica are those that were
+    inserted into it.
+
+    Attributes:
+        database: name of the database, on all servers.
+        servers: all servers, ordered by shard and then by replica.
+        proxy: the proxy in front of the first server.
     """
 
     def __init__(
@@ -82,7 +94,16 @@ class Cluster:
         users_xml: str = DEFAULT_USERS,
         zookeeper_port: int | None = None,
     ) -> None:
-        """replicas: of each shard. zookeeper_port: of one that all servers use."""
+        """Create the servers and the proxy, and start none of them.
+
+        Args:
+            directory: place of the data directories of the servers.
+            shards: number of shards.
+            replicas: number of replicas of each shard.
+            database: name of the database.
+            users_xml: users of all servers.
+            zookeeper_port: port of the ZooKeeper that all servers use, if any.
+        """
         self._directory = directory
         self._replicas = replicas
         self._users_xml = users_xml
@@ -93,17 +114,22 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """Through the proxy, to the first server."""
+        """The URL of the first server, through the proxy."""
         return self.proxy.through(self.servers[0].url(self.database))
 
     def start(self) -> None:
+        """Start all servers, and create the database on each of them."""
         self.configure()
         for server in self.servers:
             server.start()
             server.create_database(self.database)
 
     def add_shard(self) -> ClickHouse:
-        """Start one more server, with an empty database, and restart the others to know it."""
+        """Start one more server with an empty database, and restart the others with the new shard.
+
+        Returns:
+            The new server.
+        """
         server = self._new_server(len(self.servers) + 1)
         self.servers.append(server)
         self.configure()
@@ -114,7 +140,7 @@ class Cluster:
         return server
 
     def sql(self, statement: str, **options: Any) -> list[str]:
-        """What each server answers, in its own database."""
+        """Run a statement on each server, and return the results in the order of the servers."""
         return [server.sql(statement, database=self.database, **options) for server in self.servers]
 
     def _new_server(self, number: int) -> ClickHouse:
@@ -122,7 +148,7 @@ class Cluster:
         return ClickHouse(data_dir=data_dir, users_xml=self._users_xml)
 
     def configure(self) -> None:
-        """Make each server know all of `servers`, from its next start on."""
+        """Write all servers into the configuration of each, which it reads at its next start."""
         replicas = [
             f"<replica><host>{HOST}</host><port>{server.tcp_port}</port>"
             f"<user>app</user><password>{PASSWORD}</password></replica>"
@@ -145,7 +171,7 @@ class Cluster:
     def _zookeeper_xml(self, index: int) -> str:
         if self._zookeeper_port is None:
             return ""
-        # All of these servers have the same id, and a session is registered by it.
+        # These servers all have the same id, and sessions are registered by the id.
         return (
             f"<zookeeper><node><host>{HOST}</host><port>{self._zookeeper_port}</port></node>"
             f"<sessions_path>/clickhouse/sessions/{index}</sessions_path></zookeeper>"
@@ -154,7 +180,13 @@ class Cluster:
 
 @contextmanager
 def cluster(directory: Path, *, shards: int = 2, **options: Any) -> Iterator[Cluster]:
-    """A started cluster, ended at the end."""
+    """Start a cluster, and stop it at the end of the block.
+
+    Args:
+        directory: place of the data directories of the servers.
+        shards: number of shards.
+        **options: see `Cluster`.
+    """
     made = Cluster(directory, shards=shards, **options)
     with made.proxy:
         try:

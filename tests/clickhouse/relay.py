@@ -1,7 +1,7 @@
-"""An HTTP proxy before a ClickHouse server, in threads of the test: it passes everything on.
+"""An HTTP proxy in front of a ClickHouse server. It runs in threads and forwards every request.
 
-A subclass overrides `handle` to treat some requests in another way. With a certificate the proxy
-speaks HTTPS, which the server itself can't.
+A subclass overrides `handle` to treat some requests differently. With a certificate the proxy uses
+HTTPS, which the server itself does not support.
 """
 
 import gzip
@@ -31,6 +31,15 @@ _OF_A_CONNECTION = {"host", "connection", "keep-alive", "transfer-encoding", "co
 
 @dataclass(frozen=True, slots=True)
 class Request:
+    """A request of a client, with its whole body.
+
+    Attributes:
+        method: HTTP method.
+        target: path and query string.
+        headers: headers of the request.
+        body: the body, without chunked encoding.
+    """
+
     method: str
     target: str
     headers: Message
@@ -38,20 +47,26 @@ class Request:
 
     @property
     def statement(self) -> bytes:
-        """The SQL. The data of an insert may follow it."""
+        """The SQL, which may be followed by the data of an insert."""
         query = dict(parse_qsl(urlsplit(self.target).query)).get("query", "").encode()
         decompress = _DECOMPRESSORS.get(self.headers.get("Content-Encoding", ""), bytes)
         return b"\n".join(part for part in (query, decompress(self.body)) if part)
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """A connection of a client; `asked` is the request on it that waits for its answer."""
+    """A connection of a client.
+
+    Attributes:
+        server: the listener of the proxy.
+        asked: the last request on the connection.
+    """
 
     protocol_version = "HTTP/1.1"
     server: "_Server"
     asked: Request
 
     def do_GET(self) -> None:
+        """Read a request, and let the proxy handle it."""
         chunked = self.headers.get("Transfer-Encoding") == "chunked"
         size = int(self.headers.get("Content-Length") or 0)
         body = b"".join(self._chunks()) if chunked else self.rfile.read(size)
@@ -62,13 +77,20 @@ class Exchange(BaseHTTPRequestHandler):
         try:
             self.server.relay.handle(self)
         except (OSError, http.client.HTTPException):
-            self.end()  # as the server's connection has ended
+            self.end()  # the server has closed its connection
 
     def do_POST(self) -> None:
+        """Handle a POST like a GET."""
         self.do_GET()
 
     def reply(self, status: int, body: bytes, **headers: str) -> None:
-        """An answer that does not come from the server."""
+        """Send a response that does not come from the server.
+
+        Args:
+            status: HTTP status.
+            body: body of the response.
+            **headers: headers of the response. `_` in a name becomes `-`.
+        """
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name.replace("_", "-"), value)
@@ -76,7 +98,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def pass_on(self, response: http.client.HTTPResponse) -> None:
-        """The server's answer as it comes, and cut off where that is cut off."""
+        """Forward the server's response. If it is cut off, close the connection there."""
         self.send_response_only(response.status, response.reason)
         for name, value in response.headers.items():
             if name.lower() not in _OF_A_CONNECTION:
@@ -95,14 +117,18 @@ class Exchange(BaseHTTPRequestHandler):
             self.end()
 
     def end(self, *, reset: bool = False) -> None:
-        """End the connection; reset: with a RST."""
+        """Close the connection.
+
+        Args:
+            reset: whether to close it with a TCP RST.
+        """
         self.close_connection = True
         if reset:
             self.connection.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
         self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
+        """Log nothing."""
 
     def _chunks(self) -> Iterator[bytes]:
         while size := int(self.rfile.readline().split(b";")[0], 16):
@@ -112,10 +138,20 @@ class Exchange(BaseHTTPRequestHandler):
 
 
 class Relay:
-    """A context manager: it listens until the end of the `with`."""
+    """A proxy. It is a context manager, and listens until the end of the `with` block.
+
+    Attributes:
+        closed: set at the end of the `with` block.
+        port: port of the proxy.
+    """
 
     def __init__(self, server_port: int, *, certificate: Path | None = None) -> None:
-        """certificate: a file with the certificate and its key, to speak HTTPS."""
+        """Bind a free port.
+
+        Args:
+            server_port: HTTP port of the server.
+            certificate: PEM file with a certificate and its key, to use HTTPS.
+        """
         self.closed = threading.Event()
         self._server_port = server_port
         self._scheme = "https" if certificate else "http"
@@ -134,11 +170,11 @@ class Relay:
         self._listener.server_close()
 
     def through(self, url: str) -> str:
-        """The server's URL, changed so that it goes through this proxy."""
+        """Change the URL of the server so that it goes through this proxy."""
         return urlsplit(with_port(url, self.port))._replace(scheme=self._scheme).geturl()
 
     def handle(self, exchange: Exchange) -> None:
-        """Answer `exchange.asked`."""
+        """Respond to the request `exchange.asked`: forward it to the server."""
         with self.ask(exchange.asked) as response:
             exchange.pass_on(response)
 
@@ -146,7 +182,12 @@ class Relay:
     def ask(
         self, request: Request, *, server_port: int | None = None
     ) -> Iterator[http.client.HTTPResponse]:
-        """The server's answer, of which only the head has been read."""
+        """Send a request to the server, and return its response before the body is read.
+
+        Args:
+            request: the request.
+            server_port: port of another server.
+        """
         with self.send(request, server_port=server_port) as connection:
             yield connection.getresponse()
 
@@ -154,7 +195,13 @@ class Relay:
     def send(
         self, request: Request, *, server_port: int | None = None, bytes_max: int | None = None
     ) -> Iterator[http.client.HTTPConnection]:
-        """Send it on a new connection; bytes_max: no more of its body than that."""
+        """Send a request to the server on a new connection, and return the connection.
+
+        Args:
+            request: the request.
+            server_port: port of another server.
+            bytes_max: how many bytes of the body are sent; None for all.
+        """
         port = server_port or self._server_port
         connection = http.client.HTTPConnection(HOST, port, timeout=REPLY_S_MAX)
         try:
@@ -180,11 +227,11 @@ class _Server(ThreadingHTTPServer):
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
-            # The handshake is for the thread of the connection, not for the one that accepts.
+            # The thread of the connection must do the handshake, not the thread that accepts.
             self.socket = context.wrap_socket(
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # a client that has gone
+        if not isinstance(sys.exception(), OSError):  # the client has disconnected
             super().handle_error(request, client_address)

@@ -1,7 +1,7 @@
-"""A ClickHouse server as a process that a test starts, stops, kills and pauses.
+"""A ClickHouse server in a process that a test can start, stop, kill and pause.
 
-Its users are in `tests.clickhouse.users`. Use a database made by `create_database`: the one named
-`default` is the engine's own and gives other errors.
+Its users are in `tests.clickhouse.users`. Use a database that `create_database` made. The database
+`default` belongs to the engine and gives different errors.
 """
 
 import base64
@@ -29,15 +29,28 @@ ROOT = Path(__file__).parents[2]
 
 
 class ServerError(Exception):
-    """The server refused a statement; code: its own number of the error, or 0."""
+    """The server refused a statement.
+
+    Attributes:
+        code: error code of ClickHouse, or 0.
+    """
 
     def __init__(self, code: int, message: str) -> None:
+        """Create the error with the code and the text of the server."""
         super().__init__(message)
         self.code = code
 
 
 class ClickHouse:
-    """more_xml and users_xml may be changed at any time: they are read by the next start."""
+    """A ClickHouse server.
+
+    Attributes:
+        data_dir: data directory of the server.
+        more_xml: sections of its configuration. A change takes effect at the next start.
+        users_xml: its users. A change takes effect at the next start.
+        http_port: its HTTP port.
+        tcp_port: its TCP port.
+    """
 
     def __init__(
         self,
@@ -48,8 +61,15 @@ class ClickHouse:
         http_port: int | None = None,
         tcp_port: int | None = None,
     ) -> None:
-        """more_xml: sections of the server's configuration. Ports are free ones when left out, and
-        the same after a restart."""
+        """Choose the ports, which stay the same after a restart.
+
+        Args:
+            data_dir: data directory of the server.
+            more_xml: sections of its configuration.
+            users_xml: its users.
+            http_port: its HTTP port; None for a free port.
+            tcp_port: its TCP port; None for a free port.
+        """
         self.data_dir = data_dir.resolve()
         self.more_xml = more_xml
         self.users_xml = users_xml
@@ -60,15 +80,21 @@ class ClickHouse:
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":
+        """The process of the server, which must have been started."""
         assert self._process is not None, "not started"
         return self._process
 
     @property
     def running(self) -> bool:
+        """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start and wait until it answers. Raises RuntimeError when it ends instead."""
+        """Start the server and wait until it responds.
+
+        Raises:
+            RuntimeError: the process has ended.
+        """
         assert not self.running
         self.data_dir.mkdir(parents=True, exist_ok=True)
         users = self.data_dir / "users.xml"
@@ -90,14 +116,15 @@ class ClickHouse:
             time.sleep(0.02)
 
     def answers(self) -> bool:
+        """Return whether the server responds to a ping."""
         try:
             with urllib.request.urlopen(f"http://{HOST}:{self.http_port}/ping", timeout=5):
-                return self.running  # and not another one at its port
+                return self.running  # otherwise another server uses its port
         except OSError:
             return False
 
     def stop(self) -> None:
-        """SIGTERM: statements that run are ended first."""
+        """Stop the server with SIGTERM. It finishes the running statements first."""
         self.process.send_signal(signal.SIGTERM)
         self.resume()
         try:
@@ -106,22 +133,25 @@ class ClickHouse:
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL: a crash."""
+        """Kill the server with SIGKILL, as in a crash."""
         self.process.kill()
         self.process.wait()
 
     def restart(self) -> None:
+        """Stop and start the server."""
         self.stop()
         self.start()
 
     def pause(self) -> None:
-        """It takes connections and does not answer."""
+        """Pause the server: it accepts connections and does not respond."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
+        """Let a paused server continue."""
         self.process.send_signal(signal.SIGCONT)
 
     def url(self, database: str, *, user: str = "app", password: str = PASSWORD) -> str:
+        """Return the URL of a database, for one user."""
         login = f"{quote(user, safe='')}:{quote(password, safe='')}"
         return f"http://{login}@{HOST}:{self.http_port}/{quote(database, safe='')}"
 
@@ -134,9 +164,20 @@ class ClickHouse:
         password: str = PASSWORD,
         **settings: Any,
     ) -> str:
-        """The answer as text: tabs between columns, without the last line break.
+        """Run a statement.
 
-        Raises ServerError.
+        Args:
+            statement: SQL.
+            database: database in which the statement runs.
+            user: name of the user.
+            password: password of the user.
+            **settings: ClickHouse settings.
+
+        Returns:
+            The result as text, with tabs between columns and without the last line break.
+
+        Raises:
+            ServerError: the server refused the statement.
         """
         query = urlencode({"database": database, **settings})
         request = urllib.request.Request(
@@ -155,7 +196,8 @@ class ClickHouse:
     def create_database(self, name: str = "") -> str:
         """Create a database and return its URL for the user `app`.
 
-        name: one that is not used yet when left out.
+        Args:
+            name: name of the database; empty for a new name.
         """
         name = name or f"database_{next(self._numbers)}"
         self.sql(f"CREATE DATABASE `{name}`")
@@ -164,7 +206,12 @@ class ClickHouse:
 
 @contextmanager
 def running_clickhouse(data_dir: Path, **options: Any) -> Iterator[ClickHouse]:
-    """A started server, stopped at the end unless it has ended."""
+    """Start a server, and stop it at the end of the block if it still runs.
+
+    Args:
+        data_dir: data directory of the server.
+        **options: see `ClickHouse`.
+    """
     server = ClickHouse(data_dir=data_dir, **options)
     server.start()
     try:
@@ -175,14 +222,17 @@ def running_clickhouse(data_dir: Path, **options: Any) -> Iterator[ClickHouse]:
 
 
 def with_port(url: str, port: int) -> str:
-    """The server's URL with the port of a proxy before it."""
+    """Replace the port in the URL of a server, for example by that of a proxy."""
     parts = urlsplit(url)
     login = parts.netloc.rpartition("@")[0]
     return parts._replace(netloc=f"{login}@{HOST}:{port}").geturl()
 
 
 def free_port() -> int:
-    """One below those that Linux gives to connections: it is still free after a restart."""
+    """Return a free port below the ephemeral ports of Linux.
+
+    During a restart of the server no connection can take this port.
+    """
     while True:
         port = random.randrange(10_000, 32_768)
         with socket.socket() as probe:

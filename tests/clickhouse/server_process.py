@@ -1,8 +1,9 @@
-"""Run a ClickHouse server out of the chDB wheel: its own HTTP and TCP handlers, users and errors.
+"""Run a ClickHouse server from the chDB wheel, with the real HTTP and TCP handlers and users.
 
     python -m tests.clickhouse.server_process DATA_DIR HTTP_PORT TCP_PORT [FILE_WITH_MORE_XML]
 
-SIGTERM stops it in order. SIGKILL is a crash. HTTPS is not possible: the engine refuses to listen.
+SIGTERM stops the server cleanly. SIGKILL is a crash. HTTPS is not possible, because the engine
+refuses to listen.
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 
 def main() -> int:
+    """Run the server until SIGTERM, and return the exit code."""
     data_dir, http_port, tcp_port = Path(sys.argv[1]).resolve(), sys.argv[2], sys.argv[3]
     more_xml = Path(sys.argv[4]).read_text() if len(sys.argv) > 4 else ""
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -21,12 +23,12 @@ def main() -> int:
         f"<http_port>{http_port}</http_port><tcp_port>{tcp_port}</tcp_port>"
         f"<mark_cache_size>500000000</mark_cache_size>{more_xml}</clickhouse>"
     )
-    # The server lives as long as its last statement, which waits for the end of this pipe.
+    # The server runs until its last statement ends. This statement reads the pipe to its end.
     stop_pipe = data_dir / f"stop.{os.getpid()}"
     stop_pipe.unlink(missing_ok=True)
     os.mkfifo(stop_pipe)
     held = os.open(stop_pipe, os.O_RDWR)
-    os.chdir(data_dir)  # the engine reads config.xml from here when it is imported
+    os.chdir(data_dir)  # the engine reads config.xml from the working directory during its import
     from chdb import _chdb
 
     _chdb.set_signal_handlers_enabled(0)

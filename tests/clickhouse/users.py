@@ -1,4 +1,4 @@
-"""The users of a ClickHouse server, as its `users.xml` has them: they change by a restart only."""
+"""The users of a ClickHouse server, for its `users.xml`. A change requires a restart."""
 
 from xml.sax.saxutils import escape
 
@@ -28,12 +28,15 @@ def user(
     quota: str = "default",
     address: str = "127.0.0.1",
 ) -> str:
-    """The definition of one user.
+    """Return the XML of one user.
 
-    grants: statements such as `GRANT SELECT ON one.*`; none: the user has all rights.
-    profile: default, readonly, small (20 MB of memory) or constrained (15 s at most).
-    quota: default or tiny (20 queries an hour).
-    address: the one that the user may come from.
+    Args:
+        name: name of the user.
+        password: password of the user.
+        grants: statements such as `GRANT SELECT ON one.*`. Without any the user has all rights.
+        profile: default, readonly, small (20 MB of memory) or constrained (15 s at most).
+        quota: default or tiny (20 queries an hour).
+        address: the only address from which the user may connect.
     """
     queries = "".join(f"<query>{escape(grant)}</query>" for grant in grants)
     return (
@@ -45,7 +48,7 @@ def user(
 
 
 def users_xml(*users: str) -> str:
-    """A whole `users.xml`. The server's own user `default` is added: without it nothing starts."""
+    """Return a whole `users.xml`. It has the user `default`, without which no server starts."""
     everyone = "".join([user("default", ""), *users])
     return f"<clickhouse>{_PROFILES}{_QUOTAS}<users>{everyone}</users></clickhouse>"
 
@@ -62,5 +65,5 @@ DEFAULT_USERS = users_xml(
 )
 """`app` has all rights. `inserter` may only read and insert in the database `one`.
 
-The password is PASSWORD, except that of `special`.
+All users except `special` have the password PASSWORD.
 """

@@ -1,4 +1,4 @@
-"""A real ZooKeeper, the distribution's, for servers that make Replicated tables."""
+"""A real ZooKeeper, from the Linux distribution, for servers with Replicated tables."""
 
 import socket
 import subprocess
@@ -11,7 +11,7 @@ from tests.clickhouse.server import HOST, free_port
 from tests.deploy.programs import require, require_file
 
 JARS = [Path("/usr/share/java") / name for name in ("zookeeper.jar", "slf4j-simple.jar")]
-"""The manifest of the first names all others that it needs. The second one prints its log."""
+"""The manifest of the first JAR names its dependencies. The second JAR prints the log."""
 MAIN_CLASS = "org.apache.zookeeper.server.ZooKeeperServerMain"
 START_S_MAX = 60
 STOP_S_MAX = 20
@@ -19,7 +19,7 @@ STOP_S_MAX = 20
 
 @contextmanager
 def running_zookeeper(directory: Path) -> Iterator[int]:
-    """The port of one that takes sessions, stopped at the end."""
+    """Start a ZooKeeper, yield its port, and stop it at the end of the block."""
     port = free_port()
     config = directory / "zoo.cfg"
     config.write_text(
@@ -48,7 +48,7 @@ def running_zookeeper(directory: Path) -> Iterator[int]:
 
 
 def _status(port: int) -> str:
-    """What it answers to `srvr`, one of its commands of four letters; empty without an answer."""
+    """Return the response to the four-letter command `srvr`, or an empty text on an error."""
     try:
         with socket.create_connection((HOST, port), timeout=5) as connection:
             connection.sendall(b"srvr")
