@@ -23,14 +23,14 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str |
 
 
 def workers(service: Service) -> dict[str, dict[str, int]]:
-    """Each worker's books."""
-    answer: dict[str, dict[str, int]] = service.request("GET", "/debug/ledger").json()["workers"]
-    return answer
+    """Return the event counts of each worker, by its number."""
+    counts: dict[str, dict[str, int]] = service.request("GET", "/debug/ledger").json()["workers"]
+    return counts
 
 
 def has_reached_several(service: Service) -> bool:
-    service.http.clear()  # connections stay with the worker that took them, so make new ones
-    return sum(books["received"] > 0 for books in workers(service).values()) > 1
+    service.http.clear()  # a connection stays with its worker, so open new ones
+    return sum(counts["received"] > 0 for counts in workers(service).values()) > 1
 
 
 def service_on(
@@ -40,14 +40,16 @@ def service_on(
     return Service(data_dir, *arguments, environment=environment, module=module)
 
 
-def tear_the_logs(data_dir: Path, rng: random.Random) -> None:
-    """What a write leaves that no sync has confirmed, at the end of the file written last: zeros,
-    anything, or the beginning of a record with flipped bits."""
+def tear_the_wals(data_dir: Path, rng: random.Random) -> None:
+    """Append to the newest segment what a write without a sync can leave there.
+
+    This is zeros, random bytes, or the beginning of a record with flipped bits.
+    """
     for directory in (data_dir / "wal").iterdir():
         segments = sorted(directory.glob("*.wal"))
         if not segments or not segments[-1].stat().st_size:
             continue
-        length = rng.randint(1, 200)  # no whole record is so short
+        length = rng.randint(1, 200)  # every whole record is longer
         begun = bytearray(segments[-1].read_bytes()[:length])
         for _ in range(rng.randint(1, 8)):
             begun[rng.randrange(len(begun))] ^= 1 << rng.randrange(8)
@@ -67,7 +69,7 @@ def test_kills_at_random_moments_under_load(storage: tuple[Path, str | None]) ->
             time.sleep(rng.uniform(0.05, 1.5))
             service.kill()
             if number % 2:
-                tear_the_logs(data_dir, rng)
+                tear_the_wals(data_dir, rng)
             started_s = time.monotonic()
             service.start()
             assert time.monotonic() - started_s < READY_S_MAX
@@ -76,7 +78,7 @@ def test_kills_at_random_moments_under_load(storage: tuple[Path, str | None]) ->
 
 
 @pytest.mark.parametrize("point", FAIL_POINTS)
-def test_a_kill_at_each_step_of_the_log(tmp_path: Path, point: str) -> None:
+def test_a_kill_at_each_step_of_the_wal(tmp_path: Path, point: str) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -106,11 +108,9 @@ def test_a_kill_at_each_step_of_the_log(tmp_path: Path, point: str) -> None:
     assert_nothing_lost_or_doubled(service, tmp_path, None, *loads, load)
 
 
-def test_the_logs_of_workers_that_there_are_no_more_are_adopted(
-    tmp_path: Path, clickhouse: ClickHouse
-) -> None:
+def test_the_wals_of_removed_workers_are_adopted(tmp_path: Path, clickhouse: ClickHouse) -> None:
     url = clickhouse.create_database()
-    # Never flushed by age: what was acknowledged lies in the logs alone.
+    # Never flushed by age, so acknowledged events are only in the WALs.
     many = service_on(tmp_path, url, workers=3, EVENT_STREAM_FLUSH__SECONDS="3600")
     many.start()
     wait_until(lambda: len(workers(many)) == 3)
@@ -118,8 +118,8 @@ def test_the_logs_of_workers_that_there_are_no_more_are_adopted(
         wait_until(lambda: has_reached_several(many))
         load.wait_for(2_000)
         many.kill()
-    logs = [path for path in (tmp_path / "wal").iterdir() if any(path.glob("*.wal"))]
-    assert len(logs) >= 2
+    wals = [path for path in (tmp_path / "wal").iterdir() if any(path.glob("*.wal"))]
+    assert len(wals) >= 2
     one = service_on(tmp_path, url, workers=1)
     one.start()
     deadline_s = time.monotonic() + 30
