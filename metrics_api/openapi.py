@@ -230,7 +230,7 @@ def _listing(name: str, properties: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         name: key of the list.
-        properties: of each object; the first one is always there.
+        properties: properties of each object. The first one is always there.
     """
     items = {"type": "object", "required": list(properties)[:1], "properties": properties}
     return {

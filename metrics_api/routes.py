@@ -29,8 +29,8 @@ def query_resources(
     """Make the resource of each path.
 
     Args:
-        context: shared by all resources.
-        schema: of the events table.
+        context: services that all resources share.
+        schema: schema of the events table.
         restore: makes an event of a row of that table.
 
     Returns:

@@ -57,7 +57,7 @@ def bucket_us(name: str, zone_name: str) -> int:
     """Return the first instant of a bucket, in µs since 1970.
 
     Args:
-        name: as `buckets` makes it.
+        name: a name as `buckets` makes it.
         zone_name: zone of the name, unless the name carries an offset.
     """
     moment = datetime.fromisoformat(f"{name}-01" if len(name) == len("2024-01") else name)

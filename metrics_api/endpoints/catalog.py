@@ -23,7 +23,7 @@ def plan_names(parameters: Parameters, now_us: int) -> QueryPlan:
     """Plan the query of GET /events/names.
 
     Args:
-        parameters: of the request.
+        parameters: query parameters of the request.
         now_us: present time, in µs since 1970.
 
     Raises:
@@ -75,7 +75,7 @@ def plan_properties(parameters: Parameters, now_us: int) -> QueryPlan:
     """Plan the query of GET /events/properties.
 
     Args:
-        parameters: of the request.
+        parameters: query parameters of the request.
         now_us: present time, in µs since 1970.
 
     Raises:

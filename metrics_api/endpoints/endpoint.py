@@ -20,9 +20,9 @@ class QueryResult:
     """The result of a query, as a document and as a table.
 
     Attributes:
-        document: for JSON.
-        columns: name to kind of each column, for CSV and Arrow.
-        rows: the values of those columns, in the same order.
+        document: the result as it is rendered to JSON.
+        columns: name to kind of each column of the table, for CSV and Arrow.
+        rows: rows of the table.
     """
 
     document: dict[str, Any]

@@ -67,7 +67,7 @@ def events_endpoint(schema: pa.Schema, restore: Restore) -> Endpoint:
     """Make the endpoint.
 
     Args:
-        schema: of the events table.
+        schema: schema of the events table.
         restore: makes an event of a row of that table.
     """
 

@@ -54,7 +54,7 @@ class Funnel:
 
     Attributes:
         selection: events to look at.
-        steps: in the order in which users must take them.
+        steps: steps in the order in which users must take them.
         window_us: maximum time from the first step to the last, in µs.
         group: dimension to group users by, None for no groups.
         limit: maximum number of groups.
@@ -71,7 +71,7 @@ def plan_funnel(parameters: Parameters, now_us: int) -> QueryPlan:
     """Plan the query of GET /events/funnel.
 
     Args:
-        parameters: of the request.
+        parameters: query parameters of the request.
         now_us: present time, in µs since 1970.
 
     Raises:
@@ -132,7 +132,7 @@ def funnel_sql(funnel: Funnel) -> Statement:
 
     Returns:
         A statement with rows (group, number of steps taken, users). The group is '' if there are no
-        groups. Users that took no step are left out.
+        groups. Users that did not take the first step are left out.
     """
     bindings = Bindings()
     count = len(funnel.steps)

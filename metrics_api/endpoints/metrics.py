@@ -21,7 +21,7 @@ def plan_metrics(parameters: Parameters, now_us: int) -> QueryPlan:
     """Plan the query of GET /events/metrics.
 
     Args:
-        parameters: of the request.
+        parameters: query parameters of the request.
         now_us: present time, in µs since 1970.
 
     Raises:
@@ -41,7 +41,7 @@ def plan_top(parameters: Parameters, now_us: int) -> QueryPlan:
     """Plan the query of GET /events/top.
 
     Args:
-        parameters: of the request.
+        parameters: query parameters of the request.
         now_us: present time, in µs since 1970.
 
     Raises:

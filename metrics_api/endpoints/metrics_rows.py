@@ -19,13 +19,13 @@ class MetricRow:
     """One row of `build_sql`.
 
     Attributes:
-        keys: of the group, one for each dimension; empty for the total, and empty texts for the
-            other group.
+        keys: keys of the group, one for each dimension. The total has none, and the keys of the
+            other group are empty texts.
         bucket: name of the time bucket, empty if the row is not a point of a series.
         is_other: whether the row belongs to the other group.
         count: number of events.
         users: number of unique users.
-        measures: in the order of the query; None if no event has a number.
+        measures: measures in the order of the query. One is None if no event has a number.
     """
 
     keys: tuple[str, ...]
@@ -46,7 +46,7 @@ class MetricRows:
 
     Attributes:
         total: over all events.
-        groups: in the requested order, the other group last.
+        groups: groups in the requested order, the other group last.
         series: points of the total and of each group, in the order of time.
         is_truncated: whether there are groups beyond the limit.
     """
@@ -69,8 +69,8 @@ def read_metric_rows(query: Query, rows: Rows) -> MetricRows:
     """Read the rows of `build_sql`.
 
     Args:
-        query: that the rows are the result of.
-        rows: as storage returned them, in any order.
+        query: the query that the rows come from.
+        rows: rows in any order.
 
     Raises:
         ParameterError: Filling the gaps would make too many buckets.

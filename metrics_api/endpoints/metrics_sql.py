@@ -25,8 +25,9 @@ def build_sql(query: Query) -> Statement:
     """Build the statement of a metrics query.
 
     Returns:
-        A statement with rows (is of a group, is of a bucket, is the other group, *keys, bucket,
-        event count, user count, *measures), in no order.
+        A statement with rows in any order. The columns are three flags, one key for each dimension,
+        the bucket, the event count, the user count, and one number for each measure. The flags say
+        whether the row is of a group, of a bucket, and of the other group.
     """
     return _Builder(query).statement()
 

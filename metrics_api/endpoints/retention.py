@@ -53,7 +53,7 @@ def plan_retention(parameters: Parameters, now_us: int) -> QueryPlan:
     """Plan the query of GET /events/retention.
 
     Args:
-        parameters: of the request.
+        parameters: query parameters of the request.
         now_us: present time, in µs since 1970.
 
     Raises:

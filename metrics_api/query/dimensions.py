@@ -79,7 +79,7 @@ class Dimension:
     """One dimension.
 
     Attributes:
-        name: as clients write it.
+        name: text as clients write it.
         kind: where the value comes from.
         key: key of the param if the kind is `param`, else empty.
     """
@@ -134,7 +134,7 @@ def parse_dimension(name: str, parameter: str) -> Dimension:
     """Parse a dimension.
 
     Args:
-        name: as the client wrote it.
+        name: text as the client wrote it.
         parameter: query parameter that has the name, for the message.
 
     Raises:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 MILLION = 1_000_000
-"""Units of a decimal in 1."""
+"""Millionths in 1."""
 UNIT_EXPONENT = -1074
 """The smallest positive float is 2 to the power of this."""
 PLACE_BITS = 32

@@ -1,7 +1,7 @@
 """Filters such as `os=iOS`, `os!=iOS`, `param.depth>=50`, `hostname^=shop` and `city*=burg`.
 
-The operator stands between the dimension and the value. In a query string its last character is the
-`=` of the pair, and its other characters end the name of the pair.
+The operator stands between the dimension and the value. The `=` at its end also separates name and
+value in a query string. So `hostname^=shop` arrives as the name `hostname^` and the value `shop`.
 
 A filter can have several values, given by pairs with the same dimension and operator. With `=`,
 `^=` and `*=` any of the values must match, with `!=`, `!^=` and `!*=` none of them may match, and
@@ -28,7 +28,7 @@ class Filter:
     """One filter.
 
     Attributes:
-        dimension: what is compared.
+        dimension: the value of an event to compare.
         operator: one of `TEXT_OPERATORS` or `NUMBER_OPERATORS`.
         values: at least one; numbers if the operator is one of `NUMBER_OPERATORS`.
     """

@@ -38,10 +38,10 @@ class Measure:
     """One measure.
 
     Attributes:
-        name: as the client wrote it.
+        name: text as the client wrote it.
         function: `sum`, `avg`, `min`, `max`, `quantile` or `events_per_user`.
         number: the number of items or the param to compute it of, empty for `events_per_user`.
-        level: of the quantile, from 0 to 1.
+        level: level of the quantile, from 0 to 1.
     """
 
     name: str

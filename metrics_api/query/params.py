@@ -97,7 +97,7 @@ def parse_query(parameters: Parameters, *, now_us: int) -> Query:
     """Parse the parameters of /events/metrics.
 
     Args:
-        parameters: of the request.
+        parameters: query parameters of the request.
         now_us: present time, in µs since 1970; the default of `to`.
 
     Raises:
@@ -141,7 +141,7 @@ def parse_top(parameters: Parameters, *, now_us: int) -> Query:
     """Parse the parameters of /events/top.
 
     Args:
-        parameters: of the request.
+        parameters: query parameters of the request.
         now_us: present time, in µs since 1970; the default of `to`.
 
     Raises:
@@ -201,8 +201,8 @@ def parse_order(
     """Parse `order`.
 
     Args:
-        parameters: of the request.
-        measures: that groups may be ordered by.
+        parameters: query parameters of the request.
+        measures: measures by which groups may be ordered.
         default: order if none is given.
 
     Returns:
@@ -228,7 +228,7 @@ def parse_selection(parameters: Parameters, *, now_us: int, has_items: bool = Fa
     Call it after all other parameters were taken, because the rest are filters.
 
     Args:
-        parameters: of the request.
+        parameters: query parameters of the request.
         now_us: present time, in µs since 1970; the default of `to`.
         has_items: whether filters by items are allowed.
 

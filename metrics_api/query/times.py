@@ -90,7 +90,7 @@ def parse_range(parameters: Parameters, *, now_us: int, buckets: Unit | None = N
     """Parse `from`, `to`, `last` and `tz`.
 
     Args:
-        parameters: of the request.
+        parameters: query parameters of the request.
         now_us: present time, in µs since 1970; the default of `to`.
         buckets: length of the buckets of the query. With `last`, the range begins at the start of
             such a bucket, so that only the present one is incomplete. Buckets that are longer than
@@ -131,7 +131,7 @@ def parse_instant(name: str, text: str, zone: tzinfo = UTC, *, is_end: bool = Fa
 
     Args:
         name: query parameter that has the text, for the message.
-        text: as the client wrote it.
+        text: text as the client wrote it.
         zone: zone of a day.
         is_end: whether a day stands for its last instant, not its first.
 
@@ -174,7 +174,7 @@ def parse_duration_us(name: str, text: str) -> int:
 
     Args:
         name: query parameter that has the text, for the message.
-        text: as the client wrote it.
+        text: text as the client wrote it.
 
     Returns:
         The duration in µs.

@@ -16,8 +16,8 @@ class CachedResponse(msgspec.Struct, frozen=True):
     """A response with the time for which it may be used.
 
     Attributes:
-        body: of the response.
-        media_type: of the body.
+        body: body of the response.
+        media_type: media type of the body.
         made_s: Unix time at which its query was sent.
         life_s: how long it may be used, in seconds.
         is_truncated: whether its list was cut off at the limit.

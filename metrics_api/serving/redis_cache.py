@@ -31,8 +31,8 @@ class RedisCache:
         """Make the client. It connects when it is first used.
 
         Args:
-            url: of Redis.
-            namespace: of the storage that the responses come from; part of each key.
+            url: URL of Redis.
+            namespace: part of each key. It names the storage that the responses come from.
             on_state: called with True when Redis answers again, and with False when it fails.
             clock: monotonic, in seconds.
         """

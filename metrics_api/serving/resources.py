@@ -42,13 +42,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class QueryContext:
-    """What the resources of all endpoints share.
+    """Services and limits that the resources of all endpoints share.
 
     Attributes:
-        reader: runs the statements.
+        reader: runs the statements in storage.
         responses: cache of responses.
-        freshness: of the stored events.
-        instruments: of queries and their cache.
+        freshness: flushes events, and knows the watermark.
+        instruments: instruments of queries and their cache.
         now_us: returns the present time, in µs since 1970.
         flush_timeout_s: how long `?consistency=flushed` waits.
         open_s: how long a response is cached if its range reaches the watermark.
@@ -73,9 +73,9 @@ class QueryResource:
         """Make the resource.
 
         Args:
-            name: of the endpoint, for instruments and cache keys.
+            name: name of the endpoint, for instruments and cache keys.
             endpoint: plans the query.
-            context: shared by all resources.
+            context: services that all resources share.
         """
         self._name = name
         self._endpoint = endpoint

@@ -39,7 +39,7 @@ class SingleFlightCache:
         The computation is cancelled if all callers that wait for it are cancelled.
 
         Args:
-            key: of the response.
+            key: key of the response.
             make: computes it. What `make` raises is raised in all callers that wait for it.
         """
         response = await self._cache.get(key)
