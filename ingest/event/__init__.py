@@ -1,1 +1,1 @@
-"""The one definition of an event (`definition`), and its shapes in Arrow."""
+"""The definition of an event (`definition`), and its forms in Arrow."""

@@ -1,9 +1,9 @@
-"""From the event definition to Arrow: the shape in the buffer, and the columns in the table.
+"""The Arrow schemas of an event, derived from its definition.
 
-In the buffer an event is one struct next to its resolved identity and times (`RECORD_SCHEMA`), or
-its text (`TEXT_SCHEMA`, see `texts`). In the table every leaf is a column of its own
-(`TABLE_SCHEMA`): objects are joined with `_` (`device_category`), lists become ClickHouse Nested
-columns joined with `.` (`items.params.key`). `to_columns` goes from structs to columns, once per
+In the buffer an event is a struct beside its id and times (`RECORD_SCHEMA`), or a JSON text
+(`TEXT_SCHEMA`, see `text`). In the table every leaf is a column (`TABLE_SCHEMA`). The names of
+object fields are joined with `_` (`device_category`). Lists become ClickHouse Nested columns, whose
+names are joined with `.` (`items.params.key`). `to_columns` turns structs into columns, once per
 flush and without copying.
 """
 
@@ -29,7 +29,7 @@ _SCALARS: dict[type[inspect.Type], pa.DataType] = {
 
 
 def _field(name: str, kind: inspect.Type) -> pa.Field:
-    """The Arrow field of one event field, with what the table must know of it as metadata."""
+    """Return the Arrow field of an event field, with the options of its column as metadata."""
     extra: dict[str, Any] = {}
     while isinstance(kind, inspect.Metadata | inspect.UnionType):
         if isinstance(kind, inspect.Metadata):
@@ -41,7 +41,7 @@ def _field(name: str, kind: inspect.Type) -> pa.Field:
         return pa.field(name, pa.struct(_fields(kind)))
     if isinstance(kind, inspect.ListType):
         return pa.field(name, pa.list_(_field("item", kind.item_type)))
-    # Strings have a natural empty value; of everything else absent must not look like zero.
+    # An absent string is stored as "". Other absent values must differ from zero.
     is_text = isinstance(kind, inspect.StrType | inspect.LiteralType)
     metadata = {}
     if extra.get("low_cardinality") or isinstance(kind, inspect.LiteralType):
@@ -52,24 +52,24 @@ def _field(name: str, kind: inspect.Type) -> pa.Field:
 
 
 def _stored(kind: inspect.UnionType) -> inspect.Type:
-    """What holds all that a union has; integers among floats are floats."""
+    """Return the type that can hold all values of a union: float if it has one."""
     parts = [part for part in kind.types if not isinstance(part, inspect.NoneType)]
     floats = [part for part in parts if isinstance(part, inspect.FloatType)]
     return (floats or parts)[0]
 
 
 def _fields(kind: inspect.TypedDictType) -> list[pa.Field]:
-    """The Arrow fields of a part of the definition, in its order."""
+    """Return the Arrow fields of a TypedDict, in its order."""
     return [_field(f.encode_name, f.type) for f in kind.fields]
 
 
 EVENT_KIND = cast(inspect.TypedDictType, inspect.type_info(Event))
-# The id is resolved before, and stored as a column of its own.
+# Without the id, which is resolved earlier and has its own column.
 EVENT_TYPE = pa.struct([field for field in _fields(EVENT_KIND) if field.name != "id"])
 BODY_TYPE = pa.struct(
     [f.with_type(pa.string()) if f.type == TIME else f for f in _fields(EVENT_KIND)]
 )
-"""An event as in JSON: dates are texts, and the id is inside."""
+"""An event as in JSON: dates are texts, and the id is a field."""
 RECORD_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -83,7 +83,7 @@ TEXT_SCHEMA = RECORD_SCHEMA.set(4, pa.field("text", pa.binary(), nullable=False)
 
 
 def conform(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """A record batch that an earlier version wrote, with the fields that the event has now."""
+    """Convert a record batch that an earlier version wrote to the fields of the current version."""
     if batch.schema.equals(RECORD_SCHEMA) or batch.schema.equals(TEXT_SCHEMA):
         return batch
     arrays = [
@@ -108,13 +108,13 @@ def _conform(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _leaves(array: pa.Array, field: pa.Field) -> Iterator[tuple[pa.Field, Any]]:
-    """The leaf columns of `array`; absent lists become empty ones, as Nested columns need."""
+    """Yield the leaf columns of `array`. Absent lists become empty, as Nested columns require."""
     if pa.types.is_struct(field.type):
         for child, values in zip(field.type, array.flatten(), strict=True):
             for leaf, column in _leaves(values, child):
                 yield leaf.with_name(f"{field.name}_{leaf.name}"), column
     elif pa.types.is_list(field.type):
-        # An absent list takes no room, so the offsets alone already call it empty.
+        # An absent list has no items, so its offsets already describe an empty list.
         offsets, item = array.offsets, field.type.value_field
         values = array.values
         if pa.types.is_struct(item.type):
@@ -140,11 +140,11 @@ def _columns(batch: pa.RecordBatch) -> Iterator[tuple[pa.Field, Any]]:
 TABLE_SCHEMA = pa.schema(
     [field for field, _ in _columns(pa.RecordBatch.from_pylist([], schema=RECORD_SCHEMA))]
 )
-"""One field for each stored column, in order, with `LOW_CARDINALITY` and `NULLABLE` marks."""
+"""The columns of the table, in order, with `LOW_CARDINALITY` and `NULLABLE` as metadata."""
 
 
 def to_columns(batches: Sequence[pa.RecordBatch]) -> pa.Table:
-    """Buffered record batches (`RECORD_SCHEMA`) as one table of `TABLE_SCHEMA`, rows in order."""
+    """Convert record batches of `RECORD_SCHEMA` to one table of `TABLE_SCHEMA`, rows in order."""
     batch = pa.Table.from_batches(list(batches), schema=RECORD_SCHEMA).combine_chunks()
     [merged] = batch.to_batches() or [pa.RecordBatch.from_pylist([], schema=RECORD_SCHEMA)]
     return pa.Table.from_arrays([column for _, column in _columns(merged)], schema=TABLE_SCHEMA)

@@ -1,14 +1,14 @@
-"""The one definition of an event.
+"""The definition of an event.
 
-Validation (msgspec), the Arrow schema, the ClickHouse columns and the OpenAPI schema are all
-derived from the types below: to add a field, add it here and nowhere else. A stored column that
-does not exist yet is added to the table at the next start.
+The validation (msgspec), the Arrow schema, the ClickHouse columns and the OpenAPI schema are all
+derived from the types below. To add a field, add it only here. The next start adds missing columns
+to the table.
 
-`null` means absent, unknown fields are ignored, and every field is stored.
+`null` means absent. Unknown fields are ignored. Every field is stored.
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Required, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, Required, TypedDict
 
 from msgspec import Meta
 
@@ -21,16 +21,36 @@ PARAMS_MAX, ITEMS_MAX = 1_000, 1_000
 SECOND_US = 1_000_000
 YEAR_MIN, YEAR_MAX = 1970, 2299
 EVENT_TIME_END_US = 10_413_792_000 * SECOND_US
-"""2300-01-01T00:00:00Z in µs: the first instant that is too late (DateTime64 ends with 2299)."""
+"""2300-01-01T00:00:00Z in µs: the first instant that is too late. DateTime64 ends with 2299."""
 
-TIMESTAMP_UNITS_US: tuple[tuple[int, int, int, int], ...] = (
-    # first value, first value too large, then µs = value * multiplier // divisor
-    (0, 10_413_792_000, 1_000_000, 1),  # seconds, to the end of 2299
-    (10**11, 10_413_792_000 * 10**3, 1_000, 1),  # milliseconds, from 1973
-    (10**14, 10_413_792_000 * 10**6, 1, 1),  # microseconds, from 1973
-    (10**17, INT64_MAX + 1, 1, 1_000),  # nanoseconds, 1973 to 2262
+
+class TimestampUnit(NamedTuple):
+    """A unit of Unix times: µs = value * multiplier // divisor.
+
+    Attributes:
+        first: smallest value in this unit.
+        end: first value that is too large for this unit.
+        multiplier: see above.
+        divisor: see above.
+    """
+
+    first: int
+    end: int
+    multiplier: int
+    divisor: int
+
+
+TIMESTAMP_UNITS_US = (
+    # seconds, to the end of 2299
+    TimestampUnit(first=0, end=10_413_792_000, multiplier=1_000_000, divisor=1),
+    # milliseconds, from 1973
+    TimestampUnit(first=10**11, end=10_413_792_000 * 10**3, multiplier=1_000, divisor=1),
+    # microseconds, from 1973
+    TimestampUnit(first=10**14, end=10_413_792_000 * 10**6, multiplier=1, divisor=1),
+    # nanoseconds, 1973 to 2262
+    TimestampUnit(first=10**17, end=INT64_MAX + 1, multiplier=1, divisor=1_000),
 )
-"""The unit of a Unix time is told by its magnitude; between the rows lie years past 2299."""
+"""The magnitude of a Unix time tells its unit. Values between the units are past 2299."""
 
 
 def _text(description: str = "", *, max_length: int = TEXT_LENGTH_MAX, **extra: Any) -> Any:
@@ -39,30 +59,30 @@ def _text(description: str = "", *, max_length: int = TEXT_LENGTH_MAX, **extra: 
 
 Text = Annotated[str, _text()]
 Label = Annotated[str, _text(max_length=LABEL_LENGTH_MAX, low_cardinality=True)]
-"""A string with few distinct values: stored dictionary-encoded."""
+"""A string with few distinct values, stored with dictionary encoding."""
 UnixTime = Annotated[
     int,
     Meta(
         ge=0,
         le=INT64_MAX,
-        description="Unix time in s, ms, µs or ns; the unit is told by the magnitude",
+        description="Unix time in s, ms, µs or ns; the magnitude tells the unit",
         examples=[1_705_312_800],
         extra_json_schema={
             "anyOf": [
-                {"minimum": first, "maximum": end - 1} for first, end, _, _ in TIMESTAMP_UNITS_US
+                {"minimum": unit.first, "maximum": unit.end - 1} for unit in TIMESTAMP_UNITS_US
             ]
         },
     ),
 ]
 INTEGER_MAX = 2**53
-"""Of the integers in a field for numbers: a float holds all of them, and not all beyond."""
+"""Largest integer in a number field. A float can hold all integers up to it, but not beyond."""
 Number = Annotated[int, Meta(ge=-INTEGER_MAX, le=INTEGER_MAX)] | float
 """Stored as a float."""
 Int64 = Annotated[int, Meta(ge=-INT64_MAX - 1, le=INT64_MAX)]
 
 
 class Param(TypedDict, total=False):
-    """A key with at most one kind of value; `0`, `false`, `""` and absent are told apart."""
+    """A key with at most one kind of value. `0`, `false`, `""` and absent are different."""
 
     key: Required[
         Annotated[
@@ -78,7 +98,7 @@ Params = Annotated[list[Param], Meta(max_length=PARAMS_MAX)]
 
 
 class Device(TypedDict, total=False):
-    """What the event was seen on."""
+    """The device on which the event happened."""
 
     category: Label | None
     mobile_brand_name: Label | None
@@ -136,7 +156,7 @@ class Event(TypedDict, total=False):
             Meta(
                 min_length=1,
                 max_length=ID_LENGTH_MAX,
-                description="The client's own id: an event is counted once per id",
+                description="The client's own id; an event with the same id is counted once",
             ),
         ]
         | None
@@ -161,7 +181,7 @@ class Event(TypedDict, total=False):
             datetime,
             Meta(
                 tz=True,
-                description="RFC 3339, years 1970 to 2299; wins over timestamp",
+                description="RFC 3339, years 1970 to 2299; used instead of timestamp",
                 examples=["2024-01-15T10:00:00Z"],
             ),
         ]

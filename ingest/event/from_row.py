@@ -1,4 +1,4 @@
-"""From the table's columns back to the event as clients send it: the inverse of `to_columns`."""
+"""Restore an event, as clients send it, from a row of the table. The inverse of `to_columns`."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,9 +12,12 @@ TIMES = ("event_time", "received_at")
 
 
 def restore(row: Mapping[str, Any]) -> dict[str, Any]:
-    """row: a value for each column of `TABLE_SCHEMA`, times in µs since 1970.
+    """Return the event of a row.
 
-    Absent fields are left out, and so are empty texts where the table can't tell them from absent.
+    Absent fields are left out. Empty texts are left out too if the table stores absent as empty.
+
+    Args:
+        row: a value for each column of `TABLE_SCHEMA`, with times in µs since 1970.
     """
     times = {name: _printed(row[name]) for name in TIMES}
     return {"id": row["id"], **_fields(EVENT_TYPE, row, ""), **times}

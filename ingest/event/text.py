@@ -1,10 +1,12 @@
-"""Events as text: the shape in the buffer of those that came in small requests.
+"""Events as JSON text: their form in the buffer if they came in small requests.
 
-An event that was checked one by one is kept as compact JSON in one column (`TEXT_SCHEMA`) until its
-flush, where Arrow's reader turns all texts into structs (`RECORD_SCHEMA`) in one pass, outside the
-GIL. PERF: a struct of an event has 60 leaves, for which `pa.array` needs 0.3 ms a record batch and
-5 µs an event; with text the two are 0.05 ms and 1 µs, and a single event is a record batch of its
-own when nobody else sends any.
+An event that Arrow did not parse is kept as compact JSON in one column (`TEXT_SCHEMA`) until its
+flush. Arrow's reader then turns all texts into structs (`RECORD_SCHEMA`) in one pass, without the
+GIL.
+
+PERF: the struct of an event has 60 leaves. `pa.array` needs 0.3 ms a record batch and 5 µs an event
+for them; with text it needs 0.05 ms and 1 µs. This matters because a single event is a record batch
+of its own if no other request comes at that time.
 """
 
 from collections.abc import Sequence
@@ -24,11 +26,11 @@ _OPTIONS = pj.ParseOptions(
 
 
 def to_structs(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    """The same rows in order, all of them in RECORD_SCHEMA."""
+    """Convert record batches to RECORD_SCHEMA, with the same rows in the same order."""
     is_text = [batch.schema.equals(TEXT_SCHEMA) for batch in batches]
     if not any(is_text):
         return list(batches)
-    if all(is_text):  # PERF: as one record batch, not as slices of one
+    if all(is_text):  # PERF: one record batch instead of many slices of it
         batches, is_text = [pa.concat_batches(batches)], [True]
     texts = [batch for batch, text in zip(batches, is_text, strict=True) if text]
     events = read_texts(pa.concat_arrays([batch.column("text") for batch in texts]))
@@ -43,12 +45,12 @@ def to_structs(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
 
 
 def read_texts(texts: pa.BinaryArray) -> pa.StructArray:
-    """Compact JSON of valid events as an array of EVENT_TYPE."""
+    """Convert the compact JSON of valid events to an array of EVENT_TYPE."""
     try:
         events = _read(texts)
     except pa.ArrowException:
         events = None
-    if events is None:  # the reader must not be the reason why an event can't be stored
+    if events is None:  # a text that the reader refuses must be stored too
         values = [msgspec.json.decode(text.as_py(), type=Event) for text in texts]
         events = pa.array(values, EVENT_TYPE)
     return events

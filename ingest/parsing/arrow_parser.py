@@ -1,13 +1,13 @@
-"""The fast path for many bytes: JSON to Arrow in C++, off the event loop and outside the GIL.
+"""The fast path for large bodies: JSON to Arrow in C++, in a thread and without the GIL.
 
-Arrow's JSON reader is given the event's schema, with the unknown fields that a sample has (see
-`unknown`), and refuses what does not fit it; the rules that a schema can't say are checked a column
-at a time (`column_rules`). It explains nothing: whatever is not plainly valid goes to `decode` and
-`validate`, which are the authority, and this module must never accept what those refuse
-(tests/property compares the two).
+Arrow's JSON reader gets the schema of an event, plus the unknown fields of a sample (see
+`unknown_fields`). It refuses JSON that does not fit. `arrow_rules` checks the other rules, one
+column at a time. This module never explains: it declines every body that is not plainly valid, and
+the strict path (`strict_json`, `validation`) decides. This module must never accept a body that the
+strict path refuses (tests/property compares the two).
 
-PERF: 1,000 events of 800 bytes, per event: 7.5 µs here and without the GIL, against 15 µs with it
-for orjson.loads, msgspec.convert and pa.array together.
+PERF: with 1,000 events of 800 bytes, one event takes 7.5 µs without the GIL. orjson.loads,
+msgspec.convert and pa.array together take 15 µs with the GIL.
 """
 
 import math
@@ -28,12 +28,12 @@ from ingest.parsing.batch import Batch, events_of
 from ingest.parsing.unknown_fields import unknown_fields
 
 Counted = tuple[Batch, Sequence[int]]
-"""The events of some bodies, and how many are in each."""
+"""The events of several bodies, and the number of events in each body."""
 
 _WHITESPACE = b" \t\r\n"
 
 SAMPLES = 8
-"""Events of a body in which unknown fields are looked for."""
+"""Maximum number of bodies, and of events in each, in which unknown fields are looked for."""
 
 
 class _RawBody(TypedDict):
@@ -42,14 +42,14 @@ class _RawBody(TypedDict):
 
 _RAW_BODY = msgspec.json.Decoder(_RawBody)
 
-# The dates that both this module's cast and RFC 3339 take; others are for `validate` to judge.
+# The dates that both the cast below and RFC 3339 accept. `validation` judges all other dates.
 _PLAIN_DATE = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$"
 
 
 def parse_lists(bodies: Sequence[bytes]) -> Counted | None:
-    """The events of JSON bodies, `{"events": [...]}` or bare lists.
+    """Parse JSON bodies, `{"events": [...]}` or bare lists; None if one is not plainly valid.
 
-    None when anything in them is not plainly valid. Takes no lock and may run in any thread.
+    Takes no lock and may run in any thread.
     """
     objects = [body.strip(_WHITESPACE) for body in bodies]
     objects = [b'{"events":%b}' % body if body[:1] == b"[" else body for body in objects]
@@ -67,7 +67,7 @@ def parse_lists(bodies: Sequence[bytes]) -> Counted | None:
 
 
 def parse_lines(bodies: Sequence[bytes]) -> Counted | None:
-    """The same for bodies with one event a line."""
+    """Parse NDJSON bodies; None if one is not plainly valid. May run in any thread."""
     lines = [
         [text for line in body.split(b"\n") if (text := line.strip(_WHITESPACE))] for body in bodies
     ]
@@ -97,19 +97,23 @@ def _read(
     schema_with: Callable[[Sequence[pa.Field]], pa.Schema],
     raw_events: Callable[[bytes], Sequence[bytes | msgspec.Raw]],
 ) -> pa.Table | None:
-    """A row for each of `objects`, without whitespace around them.
+    """Read JSON objects into a table with one row for each; None if one is not plainly valid.
 
-    schema_with: of the rows, with more fields in each event; raw_events: of an object.
+    Args:
+        objects: JSON texts without whitespace around them.
+        schema_with: returns the schema of the table with these unknown fields in each event.
+        raw_events: returns the JSON texts of the events in an object.
     """
-    # Where these meet, `}` is before `{`, which JSON has only between values: as many rows as
-    # texts is then one for each.
+    # Every text begins with `{` and ends with `}`, so a text boundary is `}` before `{`. JSON
+    # allows this only between two values. So if there are as many rows as texts, each text is
+    # exactly one row.
     if not all(text[:1] == b"{" and text[-1:] == b"}" for text in objects):
         return None
     body = b"\n".join(objects)
-    if b"\\" in body and b"\\u0000" in body:  # PERF: the first takes 3 % of the second
+    if b"\\" in body and b"\\u0000" in body:  # PERF: the first check takes 3 % of the second
         return None
     try:
-        # The reader takes strings for UTF-8 as they are. PERF: a tenth of what body.decode takes.
+        # Check that the body is UTF-8, because the reader does not. PERF: a tenth of body.decode.
         pa.array([body], pa.binary()).cast(pa.string())
         try:
             table = _read_json(body, schema_with([]))
@@ -126,7 +130,7 @@ def _read(
 
 
 def _read_json(body: bytes, schema: pa.Schema) -> pa.Table:
-    # One block: it must not end inside an event, and one thread is what a request may have.
+    # One block, because a block must not end inside an event. It also uses only one thread.
     one_block = pj.ReadOptions(use_threads=False, block_size=len(body) + 1)
     options = pj.ParseOptions(schema, newlines_in_values=True, unexpected_field_behavior="error")
     return pj.read_json(pa.BufferReader(body), one_block, options)
@@ -165,7 +169,7 @@ def _batch(events: pa.StructArray, decode_raw: Callable[[], list[Any]]) -> Batch
         ),
         client_ids=ids.to_pylist(),
         names=columns["name"].to_pylist(),
-        # Needed only to make an id out of an event's content.
+        # Needed only for events without an id: their id is made from their content.
         raw=decode_raw() if ids.null_count else [None] * size,
         times_us=times.to_pylist(),
         indexes=range(size),
@@ -175,17 +179,18 @@ def _batch(events: pa.StructArray, decode_raw: Callable[[], list[Any]]) -> Batch
 
 
 def unix_times_us(values: pa.Array) -> pa.Array | None:
-    """Unix times in any unit as µs; None when one is outside the years that are taken."""
+    """Convert Unix times in any unit to µs; None if one is outside the years 1970 to 2299."""
     bounds = pc.min_max(values).as_py()
     if bounds["min"] is None:
         return values
     times = pa.nulls(len(values), pa.int64())
-    for first, end, multiplier, divisor in TIMESTAMP_UNITS_US:
-        if first <= bounds["min"] and bounds["max"] < end:  # PERF: one unit, the common case
-            return pc.divide(pc.multiply(values, multiplier), divisor)
-        in_unit = pc.and_(pc.greater_equal(values, first), pc.less_equal(values, end - 1))
-        # Wraps for the others, which are not used.
-        in_us = pc.divide(pc.multiply(values, multiplier), divisor)
+    for unit in TIMESTAMP_UNITS_US:
+        if unit.first <= bounds["min"] and bounds["max"] < unit.end:
+            # PERF: the common case, all times have one unit.
+            return pc.divide(pc.multiply(values, unit.multiplier), unit.divisor)
+        in_unit = pc.and_(pc.greater_equal(values, unit.first), pc.less_equal(values, unit.end - 1))
+        # Times in other units may overflow here, but `if_else` does not use these results.
+        in_us = pc.divide(pc.multiply(values, unit.multiplier), unit.divisor)
         times = pc.if_else(pc.fill_null(in_unit, False), in_us, times)
     return times if times.null_count == values.null_count else None
 

@@ -1,6 +1,6 @@
-"""The rules of an event that its Arrow type can't say, checked a column at a time.
+"""The rules of an event that its Arrow type can't express, checked one column at a time.
 
-They are made from the one definition of an event, as `validate` makes its own.
+The rules are derived from the definition of an event, as are those of `validation`.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,13 @@ Check = Callable[[pa.Array], bool]
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """What one field must obey beyond its Arrow type; index: of the field in its struct."""
+    """The rules of one field beyond its Arrow type.
+
+    Attributes:
+        index: position of the field in its struct.
+        required: whether it must not be null.
+        obeys: checks of its values.
+    """
 
     index: int
     required: bool
@@ -26,7 +32,7 @@ class _Rule:
 
 
 def _rules(kind: inspect.TypedDictType) -> Check | None:
-    """A check of all the rules in a definition, if it has any."""
+    """Return one check for all rules in a definition; None if it has no rules."""
     rules = [
         _Rule(index, field.required, tuple(_checks(field.type)))
         for index, field in enumerate(kind.fields)
@@ -36,7 +42,7 @@ def _rules(kind: inspect.TypedDictType) -> Check | None:
         return None
 
     def valid(array: pa.StructArray) -> bool:
-        # Flattened, not `field`: that would show a child's value where the parent is null.
+        # `flatten`, because `field` would show the value of a child even if its parent is null.
         columns = array.flatten()
         for rule in rules:
             values = columns[rule.index]
@@ -50,13 +56,14 @@ def _rules(kind: inspect.TypedDictType) -> Check | None:
 
 
 def _checks(kind: inspect.Type) -> Iterator[Check]:
-    """The checks of values, not all null, of one field's type."""
+    """Yield the checks of one type. They are called with arrays that have a value."""
     if isinstance(kind, inspect.Metadata):
         yield from _checks(kind.type)
     elif isinstance(kind, inspect.UnionType):
         is_number = any(isinstance(part, inspect.FloatType) for part in kind.types)
         for part in kind.types:
-            if not (is_number and isinstance(part, inspect.IntType)):  # `_exact` has its bounds
+            # `_exact` checks the bounds of the integers among floats.
+            if not (is_number and isinstance(part, inspect.IntType)):
                 yield from _checks(part)
     elif isinstance(kind, inspect.TypedDictType):
         rules = _rules(kind)
@@ -67,8 +74,8 @@ def _checks(kind: inspect.Type) -> Iterator[Check]:
             yield _within(pc.list_value_length, None, kind.max_length)
         yield _each(tuple(_checks(kind.item_type)))
     elif isinstance(kind, inspect.LiteralType):
-        known = pa.array(kind.values)
-        yield lambda values: pc.all(pc.is_in(values, known)).as_py()
+        allowed = pa.array(kind.values)
+        yield lambda values: pc.all(pc.is_in(values, allowed)).as_py()
     elif isinstance(kind, inspect.StrType) and (kind.min_length or kind.max_length):
         yield _lengths(kind.min_length, kind.max_length)
     elif isinstance(kind, inspect.FloatType):
@@ -89,7 +96,7 @@ def _each(checks: tuple[Check, ...]) -> Check:
 
 
 def all_finite(array: pa.Array) -> bool:
-    """Whether there is none of NaN and Infinity in it, which Arrow's reader takes for JSON."""
+    """Return whether an array has no NaN or Infinity. Arrow's reader accepts both in JSON."""
     if pa.types.is_list(array.type):
         return all_finite(array.flatten())
     if pa.types.is_struct(array.type):
@@ -100,7 +107,7 @@ def all_finite(array: pa.Array) -> bool:
 
 
 def _exact(numbers: pa.Array) -> bool:
-    """Whether none may be an integer that Arrow's reader has rounded."""
+    """Return whether no number can be an integer that Arrow's reader has rounded."""
     bounds = pc.min_max(numbers).as_py()
     return bool(bounds["min"] > -INTEGER_MAX and bounds["max"] < INTEGER_MAX)
 
@@ -117,13 +124,14 @@ def _lengths(least: int | None, most: int | None) -> Check:
     within = _within(pc.utf8_length, least, most)
 
     def lengths(texts: pa.Array) -> bool:
-        # PERF: most columns are shorter as a whole than one text may be.
-        size = texts.buffers()[2].size if texts.buffers()[2] is not None else 0
-        return within(texts) if least or most is None or size > most else True
+        # PERF: the bytes of most columns are fewer than the characters that one text may have.
+        data = texts.buffers()[2]
+        if not least and most is not None and (data is None or data.size <= most):
+            return True
+        return within(texts)
 
     return lengths
 
 
 obeys_rules = _rules(EVENT_KIND) or (lambda events: True)
-"""Whether an array of structs as BODY_TYPE says holds nothing but valid events, but for their
-times."""
+"""Returns whether all events in an array of BODY_TYPE are valid, except for their times."""

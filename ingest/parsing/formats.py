@@ -1,38 +1,38 @@
-"""The formats that a body may have, and the media types that announce them."""
+"""The formats of bodies, and their media types."""
 
 from enum import Enum, auto
 
 from ingest.errors import MediaTypeError
 
 JSON_TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded")
-"""sendBeacon sends text/plain and curl sends x-www-form-urlencoded, with JSON in the body."""
+"""Types of JSON bodies. sendBeacon sends JSON as text/plain, curl as x-www-form-urlencoded."""
 NDJSON_TYPE = "application/x-ndjson"
 NDJSON_TYPES = (
     NDJSON_TYPE, "application/ndjson", "application/jsonl", "application/x-jsonl",
     "application/jsonlines", "application/x-jsonlines", "application/json-lines", "text/x-ndjson",
 )  # fmt: skip
-"""NDJSON has no registered media type; these are in use."""
+"""NDJSON has no registered media type. These types are in use."""
 
 
 class BodyFormat(Enum):
-    """How a body holds its events."""
+    """The format of the events in a body."""
 
     EVENT = auto()
     """One event as a JSON object."""
     BATCH = auto()
-    """`{"events": [...]}`, or a bare list."""
+    """`{"events": [...]}`, or a list of events."""
     NDJSON = auto()
-    """One event a line."""
+    """One event per line."""
 
 
 def event_format(media_type: str) -> BodyFormat:
-    """Choose the format of a body with one event.
+    """Return the format of a body with one event.
 
     Args:
-        media_type: of the Content-Type, in lower case and without parameters.
+        media_type: from the Content-Type, in lower case and without parameters.
 
     Raises:
-        MediaTypeError: no event can be sent as this type.
+        MediaTypeError: this type is not supported.
     """
     if media_type not in JSON_TYPES:
         raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]}")
@@ -40,7 +40,7 @@ def event_format(media_type: str) -> BodyFormat:
 
 
 def batch_format(media_type: str) -> BodyFormat:
-    """Choose the format of a body with many events; see `event_format`."""
+    """Return the format of a body with many events; see `event_format`."""
     if media_type in NDJSON_TYPES:
         return BodyFormat.NDJSON
     if media_type not in JSON_TYPES:

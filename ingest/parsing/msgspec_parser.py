@@ -1,10 +1,11 @@
 """The fast path for small bodies: JSON to typed events in one pass of msgspec.
 
-Like `columnar`, it explains nothing and must never accept what `decode` and `validate` refuse: what
-is not plainly valid, or has unknown fields, is left to them (tests/property compares).
+Like `arrow_parser`, this module never explains. It declines a body that is not plainly valid or has
+unknown fields, and the strict path decides. It must never accept a body that the strict path
+refuses (tests/property compares the two).
 
-PERF: 4.5 µs an event, of which half prove that nothing was dropped, against 8 µs for orjson.loads,
-the same proof and msgspec.convert.
+PERF: 4.5 µs an event, half of it for the proof that no key was dropped. orjson.loads, the same
+proof and msgspec.convert take 8 µs.
 """
 
 import re
@@ -28,14 +29,13 @@ _EVENTS = msgspec.json.Decoder(list[Event])
 _BODY = msgspec.json.Decoder(_Body)
 _WHITESPACE = b" \t\r\n"
 
-
 _LONG_FRACTION = re.compile(rb"\.\d{7}")
 _LONG_DATE = re.compile(rb":\d\d\.\d{7}")
 _NOT_PLAIN = (msgspec.MsgspecError, FieldError, UnicodeDecodeError, RecursionError, TypeError)
 
 
 def parse_event(body: bytes) -> Batch | None:
-    """The event of a body with one; None when it is not plainly valid."""
+    """Parse a body with one event; None if it is not plainly valid."""
     try:
         event = _EVENT.decode(body)
         text = orjson.dumps(event)
@@ -58,7 +58,7 @@ def parse_event(body: bytes) -> Batch | None:
 
 
 def parse_list(body: bytes) -> Batch | None:
-    """The events of `{"events": [...]}` or a bare list; None when one is not plainly valid."""
+    """Parse `{"events": [...]}` or a list of events; None if one event is not plainly valid."""
     try:
         if body.lstrip(_WHITESPACE)[:1] == b"[":
             events, before, after = _EVENTS.decode(body), b"[", b"]"
@@ -73,7 +73,7 @@ def parse_list(body: bytes) -> Batch | None:
         return None
     ids = [event.get("id") for event in events]
     names = [event["name"] for event in events]
-    # An id may have to be made of what was sent, in which 1 is not 1.0.
+    # An id is made from the event as sent, where 1 differs from 1.0.
     raw = events_of(orjson.loads(body)) if None in ids else events
     return Batch(
         events=texts,
@@ -88,12 +88,13 @@ def parse_list(body: bytes) -> Batch | None:
 
 
 def _may_be_rounded(body: bytes, events: Iterable[Event]) -> bool:
-    """Whether a date may have a fraction of more than µs, which msgspec would round."""
+    """Return whether a date may have more than 6 decimals, which msgspec would round."""
     if not any("date" in event for event in events):
         return False
-    # PERF: 0.7 µs for 750 bytes, half of what the other one takes. An escaped digit is neither.
-    may_be = _LONG_FRACTION.search(body) is not None and _LONG_DATE.search(body) is not None
-    return may_be or b"\\u003" in body
+    if b"\\u003" in body:  # an escaped digit, which the patterns do not see
+        return True
+    # PERF: the first pattern takes 0.7 µs for 750 bytes, half of the second.
+    return _LONG_FRACTION.search(body) is not None and _LONG_DATE.search(body) is not None
 
 
 def _is_whole(body: bytes, again: bytes) -> bool:

@@ -1,6 +1,6 @@
-"""From bodies to batches of valid events: decompress, decode, validate.
+"""Parse bodies into batches of valid events: decompress, decode, validate.
 
-Small bodies are parsed on the event loop, large ones in threads and outside the GIL.
+Small bodies are parsed on the event loop, large bodies in threads and without the GIL.
 """
 
 import asyncio
@@ -22,12 +22,15 @@ from ingest.process import give_way
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 THREADS = 2
-"""One works while the other's result waits for the event loop."""
+"""One thread works while the result of the other waits for the event loop."""
 LARGE_BYTES = 128 * 1024
-"""Bodies from this size on are parsed in a thread. PERF: for fewer bytes (about 160 events) the
-fixed cost of Arrow's reader, about 1 ms, is more than it saves."""
+"""Bodies of at least this size are parsed in a thread.
+
+PERF: below this size (about 160 events) the fixed cost of Arrow's reader, about 1 ms, is more than
+it saves.
+"""
 QUICK_BYTES_MAX = 256 * 1024
-"""PERF: to decompress this many bytes takes no longer than to hand them to a thread."""
+"""PERF: handing a body to a thread takes as long as decompressing this many bytes."""
 
 T = TypeVar("T")
 
@@ -36,20 +39,21 @@ class Parser:
     """Turns bodies into batches of valid events."""
 
     def __init__(self, *, decompressed_bytes_max: int, events_max: int) -> None:
-        """Limit what one request may carry: bytes once decompressed, and events."""
+        """Set the limits of one request: decompressed bytes, and events."""
         self._bytes_max = decompressed_bytes_max
         self._events_max = events_max
         self._threads = ThreadPoolExecutor(THREADS, "parser", initializer=give_way)
 
     async def decompress(self, body: bytes, encoding: str) -> bytes:
-        """Return the text of a body, without its Content-Encoding and its byte order mark.
+        """Decompress a body and remove its byte order mark.
 
         Args:
-            body: as it was sent.
+            body: as sent.
             encoding: the Content-Encoding; "" for none.
 
         Raises:
-            IngestError: see `compression.decompress`.
+            IngestError: see `compression.decompress`. PayloadError also if the body is compressed
+                twice.
         """
         if encoding:
             body = await self._decompress(body, encoding)
@@ -65,7 +69,7 @@ class Parser:
             IngestError: the body as a whole can't be read. An invalid event is in the batch's
                 `rejected` instead.
         """
-        # A stranger's body may be slow to refuse: nobody else is to wait for that.
+        # A large body may also be slow to refuse. Other requests must not wait for that.
         if len(body) < LARGE_BYTES:
             return parse_body(body_format, body, self._events_max)
         return await self._in_thread(_parse_large, body_format, body, self._events_max)
@@ -73,13 +77,13 @@ class Parser:
     async def parse_group(self, body_format: BodyFormat, bodies: Sequence[bytes]) -> Group:
         """Return the events of many small bodies."""
         if body_format is BodyFormat.EVENT or sum(map(len, bodies)) < LARGE_BYTES:
-            # PERF: single events are seldom so many at a time that columns would pay.
+            # PERF: there are rarely enough single events at a time to make columns faster.
             return parse_each(body_format, bodies, self._events_max)
         return await self._in_thread(_parse_together, body_format, bodies, self._events_max)
 
     async def _decompress(self, body: bytes, encoding: str) -> bytes:
         if len(body) < QUICK_BYTES_MAX:
-            with suppress(TooLargeError):  # the thread decides with the real limit
+            with suppress(TooLargeError):  # the thread tries again with the real limit
                 return decompress(body, encoding, min(QUICK_BYTES_MAX, self._bytes_max))
         return await self._in_thread(decompress, body, encoding, self._bytes_max)
 
@@ -89,7 +93,7 @@ class Parser:
 
 
 def parse_body(body_format: BodyFormat, body: bytes, events_max: int) -> Batch:
-    """Parse one body: the fast path of msgspec if it is plainly valid, else the strict path.
+    """Parse one body with msgspec if it is plainly valid, or else on the strict path.
 
     Raises:
         IngestError: the body as a whole can't be read.
@@ -123,7 +127,7 @@ def _parse_list(body: bytes, events_max: int) -> Batch:
 
 
 def parse_as_columns(body_format: BodyFormat, bodies: Sequence[bytes]) -> Counted | None:
-    """The fast path of Arrow; None for what it leaves to the others."""
+    """Parse bodies with Arrow; None if one is not plainly valid, or the format is EVENT."""
     match body_format:
         case BodyFormat.EVENT:
             return None
@@ -152,7 +156,7 @@ def _parse_together(body_format: BodyFormat, bodies: Sequence[bytes], events_max
 
 
 def parse_each(body_format: BodyFormat, bodies: Sequence[bytes], events_max: int) -> Group:
-    """Parse bodies one after the other; each may carry at most `events_max` events."""
+    """Parse bodies one by one. Each may have at most `events_max` events."""
     events: list[bytes] = []
     ids: list[str | None] = []
     names: list[str] = []

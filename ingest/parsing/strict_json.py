@@ -1,7 +1,8 @@
-"""Body bytes to raw events: orjson, and the checks that orjson leaves out.
+"""Decode JSON strictly: orjson, and the checks that orjson does not make.
 
-orjson refuses NaN, invalid UTF-8, lone surrogates and nesting beyond 1,024. What it lets through
-and we do not: duplicate keys (it keeps the last), NUL characters, nesting beyond `DEPTH_MAX`.
+orjson refuses NaN, invalid UTF-8, lone surrogates and nesting beyond 1,024 levels. It accepts
+duplicate keys (it keeps the last one), NUL characters, nesting beyond `DEPTH_MAX` and integers of
+more than 64 bits (it rounds them). This module detects these too.
 """
 
 import json
@@ -16,8 +17,7 @@ from ingest.errors import PayloadError, TooLargeError
 from ingest.parsing.compression import looks_compressed
 
 DEPTH_MAX = 254
-"""orjson.dumps goes no deeper, and no event needs to."""
-
+"""orjson.dumps supports no deeper nesting, and no event needs it."""
 
 _UNICODE_STARTS = (
     (b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"),
@@ -26,38 +26,46 @@ _UNICODE_STARTS = (
 _JSON_STARTS = tuple(b"%c" % byte for byte in b' \t\r\n{["')
 _HINT = "as in Latin-1 or Windows-1252: send JSON in UTF-8"
 
-
 _ZEROS = b"0" * 20
-"""As many digits as an integer of more than 64 bits has at least."""
+"""Every integer of more than 64 bits has at least this many digits."""
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_INTEGER = re.compile(rb"(?:^|[:\[,\s])-?\d{20,}(?:$|[,}\]\s])")
 
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """Stands in a decoded value where an object was ambiguous; `find_flaw` finds it again."""
+    """Replaces an invalid part of a decoded value. `find_flaw` finds it."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Oversized:
-    """Stands in a decoded value for an integer of more than 64 bits, which orjson rounds."""
+    """Replaces an integer of more than 64 bits in a decoded value. orjson would round it."""
 
     rounded: float
 
 
-@dataclass(slots=True)  # PERF: frozen costs 0.2 µs for each field
+@dataclass(slots=True)  # PERF: frozen=True costs 0.2 µs for each field
 class Decoded:
-    """value: any JSON value; flawed: some part of it must be refused, `find_flaw` says which, or
-    some number of it is an Oversized."""
+    """A decoded body.
+
+    Attributes:
+        value: any JSON value.
+        flawed: whether `value` has a part that must be refused, which `find_flaw` finds, or has an
+            Oversized.
+    """
 
     value: Any
     flawed: bool
 
 
 def decode(body: bytes) -> Decoded:
-    """Raises PayloadError when `body` is not JSON at all."""
+    """Decode a body.
+
+    Raises:
+        PayloadError: it is not JSON.
+    """
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -74,16 +82,22 @@ def decode(body: bytes) -> Decoded:
 
 
 def nothing_dropped(body: bytes, again: bytes) -> bool:
-    """Whether `again`, what was read from `body` as compact JSON, provably has all its keys.
+    r"""Return whether decoding provably dropped no key.
 
-    A key that was dropped took its quotes with it, and nothing adds any but an escaped one that
-    comes back as itself. PERF: 0.1 µs an event for compact JSON, 0.6 µs for other.
+    A dropped key also drops its quotes, so the numbers of quotes then differ. A quote can only be
+    added by an escape `\u0022`, so bodies with that escape prove nothing.
+
+    PERF: 0.1 µs an event for compact JSON, 0.6 µs for other JSON.
+
+    Args:
+        body: the JSON text.
+        again: the decoded body as compact JSON.
     """
     return again == body or (again.count(b'"') == body.count(b'"') and b"\\u0022" not in body)
 
 
 def plain(value: Any) -> Any:
-    """A decoded value as orjson has it, without an Oversized; none of it may be flawed."""
+    """Replace each Oversized in a decoded value by its rounded number. There must be no Flaw."""
     text = orjson.dumps(
         value, default=lambda found: found.rounded, option=orjson.OPT_PASSTHROUGH_DATACLASS
     )
@@ -91,9 +105,9 @@ def plain(value: Any) -> Any:
 
 
 def _has_oversized(body: bytes, again: bytes) -> bool:
-    """Whether `body` may have an integer of more than 64 bits; `again` as in `nothing_dropped`.
+    """Return whether `body` may have an integer of more than 64 bits.
 
-    PERF: 1 µs an event, and nothing for compact JSON, where such an integer comes back changed.
+    PERF: 1 µs an event. Compact JSON costs nothing: with such an integer `again` would differ.
     """
     return (
         again != body
@@ -103,15 +117,22 @@ def _has_oversized(body: bytes, again: bytes) -> bool:
 
 
 def check_count(events: int, events_max: int) -> None:
-    """Raise TooLargeError when a request has more than `events_max` events."""
+    """Check the number of events of a request.
+
+    Raises:
+        TooLargeError: there are more than `events_max`.
+    """
     if events > events_max:
         raise TooLargeError(f"A request may carry at most {events_max} events, not {events}")
 
 
 def decode_lines(body: bytes, events_max: int) -> Decoded:
-    """The list of the values of an NDJSON body, one for each line that is not blank.
+    """Decode an NDJSON body into a list with one value for each line that is not blank.
 
-    Raises PayloadError naming the line, TooLargeError beyond `events_max` lines.
+    A line that is not JSON becomes a Flaw that names it.
+
+    Raises:
+        TooLargeError: the body has more than `events_max` lines.
     """
     lines = [(n, line) for n, line in enumerate(body.split(b"\n"), 1) if line.strip()]
     check_count(len(lines), events_max)
@@ -129,9 +150,12 @@ def decode_lines(body: bytes, events_max: int) -> Decoded:
 
 
 def find_flaw(value: Any) -> tuple[str, str] | None:
-    """(path, message) of the first thing in a decoded value that must be refused, if any.
+    """Find the first part of a decoded value that must be refused.
 
-    Needs memory for the nesting alone, however many values there are.
+    The memory that this needs depends only on the nesting, not on the number of values.
+
+    Returns:
+        The path of the part and the message for the client; None if there is no such part.
     """
     path: list[str | int] = []
     open_values: list[Iterator[tuple[str | int, Any]]] = [iter([("", value)])]
@@ -164,7 +188,7 @@ def _flaw_of(key: str | int, value: Any, depth: int) -> str | None:
 
 
 def _path_text(path: list[str | int]) -> str:
-    """`a.b[0]`, the first 200 characters of it."""
+    """Format a path as `a.b[0]`, cut to 200 characters."""
     text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
     return text.removeprefix(".").replace("\0", "\\0")[:200]
 
@@ -174,7 +198,7 @@ def _explain(error: orjson.JSONDecodeError, body: bytes) -> str:
         return "Body is empty: send JSON"
     compressed = looks_compressed(body)
     if compressed is not None:
-        return f"Body is {compressed} and not JSON: say so with Content-Encoding: {compressed}"
+        return f"Body is {compressed}, not JSON: send the header Content-Encoding: {compressed}"
     wide = _wide_encoding(body)
     if wide is not None:
         return f"Body is {wide} and not UTF-8: send JSON in UTF-8"
@@ -189,8 +213,7 @@ def _explain(error: orjson.JSONDecodeError, body: bytes) -> str:
 
 
 def _wide_encoding(body: bytes) -> str | None:
-    """The encoding of JSON that is not in single bytes: by its mark, or by the zeros in its first
-    character."""
+    """Detect UTF-16 and UTF-32 by the byte order mark, or by the zeros in the first character."""
     for start, name in _UNICODE_STARTS:
         if body.startswith(start):
             return name
@@ -201,7 +224,7 @@ def _wide_encoding(body: bytes) -> str | None:
 
 
 def _decode_exactly(body: bytes) -> Decoded:
-    """Slow: sees every key. `body` is known to be JSON."""
+    """Decode JSON with Python's parser, which is slow but sees every key and integer."""
     flawed = False
 
     def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Flaw:
@@ -223,7 +246,7 @@ def _decode_exactly(body: bytes) -> Decoded:
         return Oversized(value)
 
     try:
-        # Integers as orjson reads them, without a quadratic int().
+        # `integer` uses orjson, because int() takes quadratic time.
         value = json.loads(body, object_pairs_hook=unambiguous, parse_int=integer)
     except RecursionError as error:
         raise PayloadError(f"Body is nested deeper than {DEPTH_MAX} levels") from error

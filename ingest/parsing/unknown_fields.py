@@ -1,8 +1,8 @@
-"""Fields of events that are not ours: accepted and ignored, and read by Arrow all the same.
+"""Arrow fields for the unknown fields of events, which are accepted and ignored.
 
-Arrow's reader could skip them, but would then see neither a key that is twice among them nor what
-is no JSON. So it is told to expect them as they are in a sample of the events. What does not fit
-that is left to `decode` and `validate`, as is all that the fast path declines.
+Arrow's reader can skip unknown fields, but then it misses duplicate keys and invalid JSON in them.
+So its schema includes the unknown fields of a sample of the events. Events that do not fit this
+schema take the strict path, like everything that the fast path declines.
 """
 
 from collections.abc import Iterable
@@ -13,15 +13,15 @@ import pyarrow as pa
 from ingest.event.arrow import BODY_TYPE
 
 FIELDS_MAX = 50
-"""Of an event and what is nested in it: each costs memory for every event, wherever it is set."""
+"""Maximum number of unknown fields, nested ones included. Each takes memory for every event."""
 LEVELS_MAX = 8
-"""Of nesting in one field."""
+"""Maximum levels of nesting in one field."""
 
 _KNOWN = frozenset(field.name for field in BODY_TYPE)
 
 
 def unknown_fields(events: Iterable[dict[str, Any]]) -> list[pa.Field] | None:
-    """The unknown fields of these events; None when they have none, or too many, or too deep."""
+    """Return the unknown fields of events; None if there are none, too many, or too deep ones."""
     values: dict[str, list[Any]] = {}
     for event in events:
         for name in event.keys() - _KNOWN:
@@ -37,14 +37,14 @@ def unknown_fields(events: Iterable[dict[str, Any]]) -> list[pa.Field] | None:
 
 
 def _size(kind: pa.DataType) -> int:
-    """A field and those nested in it."""
+    """Return the number of fields in a type, itself included."""
     if pa.types.is_list(kind):
         return 1 + _size(kind.value_type)
     return 1 + sum(_size(field.type) for field in kind) if pa.types.is_struct(kind) else 1
 
 
 def _widened(kind: pa.DataType, levels: int) -> pa.DataType:
-    """With room for any number where there was one. Raises ArrowInvalid for more levels."""
+    """Replace integers by floats, which hold any number. Raises ArrowInvalid if it is too deep."""
     if not levels:
         raise pa.ArrowInvalid("Nested too deeply")
     if pa.types.is_list(kind):

@@ -1,8 +1,8 @@
-"""Raw decoded values to valid events: a fast path in C, and a slow path that explains.
+"""Validate decoded events.
 
-The fast path converts all events of a request in one msgspec call. Only when that fails does the
-slow path go through them one by one, to name every bad event and to save the good ones when the
-client asked for partial accept.
+First all events of a request are converted in one msgspec call. Only if this fails, they are
+converted one by one. This names every invalid event and keeps the valid ones, for clients that
+accept a partial result.
 """
 
 import re
@@ -17,19 +17,19 @@ from ingest.parsing.batch import Batch, FieldError, event_time_us
 from ingest.parsing.strict_json import Decoded, Oversized, find_flaw, plain
 
 ERRORS_MAX = 100
-"""How many bad events a reply explains."""
+"""Maximum number of invalid events that a response explains."""
 
 _PATH = re.compile(r" - at `\$(?:\[\.\.\.\])?\.?(?P<path>[^`]*)`$")
 _LONG_FRACTION = re.compile(r"(:\d\d\.\d{6})\d+")
 DATE_LENGTH_OF_7_DIGITS = len("2024-01-31T23:59:59.9999999Z")
 _ROUNDED = (f"Expected `int` <= {INTEGER_MAX}", f"Expected `int` >= -{INTEGER_MAX}")
-_IS_ROUNDED = "An integer beyond 2^53 would be rounded: send an id as a text"
+_IS_ROUNDED = "An integer beyond 2^53 would be rounded: send ids as strings"
 _OVERSIZED, _TOO_LONG = f"`{Oversized.__name__}`", "an integer of more than 64 bits"
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 
 
 def validate(decoded: Decoded) -> Batch:
-    """The valid events of `decoded`, whose value is a list, and why the others are not."""
+    """Return the valid events of `decoded`, whose value is a list, and the errors of the others."""
     raw: list[Any] = decoded.value
     cut = list(map(_cut, raw))
     if not decoded.flawed:
@@ -56,7 +56,7 @@ def validate(decoded: Decoded) -> Batch:
 
 
 def _cut(value: Any) -> Any:
-    """An event whose date ends with µs: msgspec rounds what is after, even to the next day."""
+    """Cut the date of an event to µs. msgspec would round it, possibly to the next day."""
     date = value.get("date") if isinstance(value, dict) else None
     if not isinstance(date, str) or len(date) < DATE_LENGTH_OF_7_DIGITS:
         return value
@@ -69,28 +69,30 @@ def _validate_each(raw: list[Any], cut: list[Any], flawed: bool) -> Batch:
     for index, value in enumerate(cut):
         try:
             if flawed and (flaw := find_flaw(value)) is not None:
-                raise FieldError(*flaw)
+                path, message = flaw
+                raise FieldError(path, message)
             event = msgspec.convert(value, Event)
             time_us = event_time_us(event)
         except msgspec.ValidationError as error:
             if len(errors) < ERRORS_MAX:
-                errors.append(EventError(index, *_explain(error)))
+                path, message = _explain(error)
+                errors.append(EventError(index, path, message))
         except FieldError as error:
             if len(errors) < ERRORS_MAX:
-                errors.append(EventError(index, *error.args))
+                errors.append(EventError(index, error.field, error.message))
         else:
             events.append(event)
             times_us.append(time_us)
             indexes.append(index)
     ids = [event.get("id") for event in events]
     names = [event["name"] for event in events]
-    good = [plain(raw[index]) if flawed else raw[index] for index in indexes]
+    valid_raw = [plain(raw[index]) if flawed else raw[index] for index in indexes]
     texts = [orjson.dumps(event) for event in events]
     return Batch(
         events=texts,
         client_ids=ids,
         names=names,
-        raw=good,
+        raw=valid_raw,
         times_us=times_us,
         indexes=indexes,
         rejected=errors,
@@ -99,7 +101,7 @@ def _validate_each(raw: list[Any], cut: list[Any], flawed: bool) -> Batch:
 
 
 def _explain(error: msgspec.ValidationError) -> tuple[str, str]:
-    """(field path, message) of a msgspec error, whose text ends with the path."""
+    """Split the text of a msgspec error, which ends with the path, into path and message."""
     text = str(error)
     match = _PATH.search(text)
     path = match["path"] if match else ""
