@@ -302,9 +302,9 @@ def test_only_so_many_queries_wait(connected: Connect) -> None:
 @pytest.mark.parametrize(
     ("limit", "code"),
     [
-        ({"read_rows_max": 10}, 158),
-        ({"result_rows_max": 10}, 396),
-        ({"memory_bytes_max": 10**6}, 241),
+        ({"read_rows": 10}, 158),
+        ({"result_rows": 10}, 396),
+        ({"memory_bytes": 10**6}, 241),
     ],
 )
 def test_a_query_is_bounded_in_what_it_takes(
