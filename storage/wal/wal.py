@@ -1,8 +1,8 @@
 """The write-ahead log (WAL): keeps acknowledged events on disk until ClickHouse has stored them.
 
 Invariants:
-- `append` returns only after fdatasync. When it fails, it truncates the file to its previous size,
-  and its record batches must not be acknowledged.
+- `append` returns only after fdatasync. When it fails, it tries to truncate the file to its
+  previous size, and the record batches must not be acknowledged.
 - After a failed write, the file is never written to again. The next append creates a new segment.
 - Sequence numbers grow by one for each record, also across restarts. A sequence number identifies
   the same rows forever.
