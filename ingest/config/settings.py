@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     )
 
     environment_type: Literal["dev", "prod"] = Field(
-        "dev", description="dev or prod; shown in the log entry of the start"
+        "dev", description="dev or prod; shown in the log when the service starts"
     )
     host: str = Field("127.0.0.1", description="IP address that the service listens on")
     port: Annotated[int, Field(ge=1, le=65_535)] = Field(

@@ -130,7 +130,7 @@ def _read(
 
 
 def _read_json(body: bytes, schema: pa.Schema) -> pa.Table:
-    # One block, because a block must not end inside an event. It also uses only one thread.
+    # One block, because a block must not end inside an event. A request may use only one thread.
     one_block = pj.ReadOptions(use_threads=False, block_size=len(body) + 1)
     options = pj.ParseOptions(schema, newlines_in_values=True, unexpected_field_behavior="error")
     return pj.read_json(pa.BufferReader(body), one_block, options)

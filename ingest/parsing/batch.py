@@ -30,7 +30,8 @@ class Batch:
         events: the valid events in order, as compact JSON or as a struct array of EVENT_TYPE.
         client_ids: the id of each valid event; None if it has none.
         names: the name of each valid event.
-        raw: each valid event as sent, with unknown fields; may be None for an event with an id.
+        raw: each valid event as sent, with unknown fields, from which an id can be made. For an
+            event with an id it is not used and may be None.
         times_us: the time that each valid event states, in µs since 1970; None if it has none.
         indexes: the position of each valid event in the request.
         rejected: errors of the invalid events, at most `validation.ERRORS_MAX`.
@@ -106,7 +107,7 @@ class FieldError(Exception):
     """The value of a field is invalid, although its type is right."""
 
     def __init__(self, field: str, message: str) -> None:
-        """Name the path of the field, and what is wrong with its value."""
+        """Name the path of the field, and the problem with its value."""
         super().__init__(field, message)
         self.field = field
         self.message = message

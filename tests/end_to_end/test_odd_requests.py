@@ -11,7 +11,7 @@ import pytest
 import urllib3
 
 from bench.harness.service import HOST, Service
-from ingest.parsing.parser import NDJSON_TYPES
+from ingest.parsing.formats import NDJSON_TYPES
 from tests.end_to_end.api import count, event, post
 
 SERVICE_MODES = ("embedded",)

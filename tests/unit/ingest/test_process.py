@@ -1,4 +1,4 @@
-"""Priorities: a thread that gives way is nice, and so are those that it starts."""
+"""`give_way` lowers the priority of a thread and of the threads that it starts."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""One form for each client's address, and what trusted proxies say of it."""
+"""Normalized client addresses, and the addresses that trusted proxies report."""
 
 import asyncio
 from typing import Any
@@ -66,7 +66,7 @@ def client_seen(client: str, trusted: list[str], *forwarded: str, proto: str = "
         ("::ffff:10.0.0.1", ["10.0.0.0/8"], ["192.0.2.7"], "192.0.2.7"),
         ("10.0.0.1", ["::ffff:10.0.0.0/104"], ["192.0.2.7"], "192.0.2.7"),
         ("fd00::1", ["fd00::/8"], ["[2001:db8::7]:443"], "2001:db8::7"),
-        # Whoever is before an address that is no proxy of ours may have been invented by it.
+        # Addresses before the first untrusted one may be forged.
         ("10.0.0.1", ["10.0.0.0/8"], ["1.1.1.1, 192.0.2.7, 10.0.0.9:80"], "192.0.2.7"),
         ("10.0.0.1", ["10.0.0.0/8"], ["1.1.1.1", "192.0.2.7", "10.0.0.9"], "192.0.2.7"),
         ("10.0.0.1", ["10.0.0.0/8"], ["10.0.0.3, 10.0.0.2"], "10.0.0.3"),

@@ -1,4 +1,4 @@
-"""Keys: shown once, kept as hashes, read again by who runs, compared in constant time."""
+"""API keys: kept as hashes, read again by running services, compared in constant time."""
 
 import stat
 import statistics
@@ -50,7 +50,7 @@ def test_keys_come_and_go_in_a_ring_that_runs(path: Path) -> None:
     now.pass_()
     assert ring.find(text) is None
     assert ring.origins() == set()
-    assert ring.required  # the last key is gone, and the door stays shut
+    assert ring.required  # although no valid key is left
     path.unlink()
     now.pass_()
     assert ring.required
@@ -100,8 +100,10 @@ def test_commands_at_the_same_time_lose_no_key(path: Path) -> None:
 
 
 def test_a_wrong_key_takes_as_long_however_much_of_it_is_right(path: Path) -> None:
-    """Of each kind the median of 5,000; one that compared letter by letter, or looked no further
-    than the id, would show in it."""
+    """Compare the median times of 5,000 attempts with each kind of wrong key.
+
+    A comparison letter by letter, or one that stops at a wrong id, would show different times.
+    """
     text, key = new_key("shop", ["ingest"])
     KeyFile(path).add(key)
     ring = KeyRing(path)

@@ -1,4 +1,4 @@
-"""Settings: where they come from, and how a wrong one is named."""
+"""Settings: their sources and their order, and the messages for wrong settings."""
 
 from pathlib import Path
 

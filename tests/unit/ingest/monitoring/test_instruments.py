@@ -1,4 +1,4 @@
-"""What Prometheus reads of the requests."""
+"""The Prometheus series of requests."""
 
 from prometheus_client import CollectorRegistry
 

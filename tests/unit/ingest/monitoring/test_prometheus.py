@@ -1,4 +1,4 @@
-"""Several workers in one exposition."""
+"""The expositions of several workers are merged into one."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families

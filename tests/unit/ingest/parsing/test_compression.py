@@ -1,4 +1,4 @@
-"""Compressed bodies: all encodings, bombs, cut-off streams."""
+"""Decompression of bodies: all encodings, decompression bombs, streams that are cut off."""
 
 import gzip
 import time

@@ -1,4 +1,4 @@
-"""Integers and instants are kept as sent, or refused: on all paths from a body to events."""
+"""Every parsing path keeps integers and times as sent, or refuses them."""
 
 import json
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def compact(value: Any) -> bytes:
 
 
 def parsed(kind: BodyFormat, body: bytes) -> Batch:
-    """By the fast path where it takes the body, which is never to differ."""
+    """Parse on all paths. The fast path of Arrow must agree if it accepts the body."""
     together = parse_as_columns(kind, [body])
     alone = parse_body(kind, body, COUNTED)
     if together is not None:

@@ -1,4 +1,4 @@
-"""Abusive JSON: each refused with a sentence, none expensive."""
+"""Abusive JSON is refused with a clear message, and quickly."""
 
 import time
 
@@ -14,7 +14,7 @@ GOOD = b'{"name":"e","channel_type":"web"}'
 
 
 def rejection(body: bytes) -> tuple[str, str]:
-    """(field, message) of the one event in a body that is JSON."""
+    """Return the field and the message of the error of the one event in a body."""
     decoded = decode(body)
     batch = validate(Decoded([decoded.value], decoded.flawed))
     [error] = batch.rejected
