@@ -154,7 +154,7 @@ def _fill(query: Query, metric_rows: MetricRows) -> None:
             metric_rows.series[_series_key(row)] = [
                 points.get(name) or _empty(query, keys, name, is_other=is_other) for name in names
             ]
-    elif query.order == "key" and not any(row.is_other for row in metric_rows.groups):
+    elif query.order == "key" and not metric_rows.is_truncated:
         # Only groups in the order of time have gaps. If a limit cut some off, nothing is filled.
         [group] = query.groups
         groups = {row.keys[0]: row for row in metric_rows.groups}

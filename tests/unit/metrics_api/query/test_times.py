@@ -163,6 +163,22 @@ def test_seven_days_are_seven_points() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("other", ["true", "false"])
+def test_days_beyond_the_limit_are_not_shown_as_days_without_events(other: str) -> None:
+    pairs = [
+        ("event_name", "n"), ("last", "7d"), ("group_by", "daily"), ("fill", "true"),
+        ("limit", "1"), ("other", other),
+    ]  # fmt: skip
+    plan = plan_metrics(Parameters(urlencode(pairs)), NOW_US)
+    rows: Rows = [
+        (0, 0, 0, "", "", 12, 3), (1, 0, 0, "2024-03-28", "", 5, 1), (1, 0, 1, "", "", 7, 2),
+    ]  # fmt: skip
+    document = plan.result([rows]).document
+    counts = {each["group_key"]: each["total_count"] for each in document["grouped_metrics"]}
+    assert counts == {"2024-03-28": 5} | ({"other": 7} if other == "true" else {})
+    assert document["truncated"]
+
+
 @pytest.mark.parametrize(
     ("period", "zone", "now", "began", "retained"),
     [
