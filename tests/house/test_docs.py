@@ -14,7 +14,7 @@ DOCUMENTS = [
     ROOT / "CONTRIBUTING.md",
 ]
 PACKAGES = ("ingest", "storage", "metrics_api", "bench", "tests", "docs", "deploy", "config")
-FILE_NAMES = {path.name for package in PACKAGES for path in (ROOT / package).rglob("*.*")}
+FILES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.*")]
 SUFFIXES = (".py", ".md", ".yaml", ".yml", ".json", ".service")
 
 
@@ -49,7 +49,7 @@ def test_files_that_are_named_exist(path: Path) -> None:
         if text.split("/")[0] in PACKAGES:
             assert (ROOT / text).exists(), text
         else:
-            assert text in FILE_NAMES, text
+            assert any(str(file).endswith(f"/{text}") for file in FILES), text
 
 
 def test_code_that_the_architecture_page_names_exists() -> None:
