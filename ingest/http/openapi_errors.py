@@ -1,8 +1,11 @@
-"""What every operation of the OpenAPI document has in common: its errors, and keys.
+"""The parts of the OpenAPI document that operations share: error responses and API keys.
 
-Which errors there are is said by the tables from error class to status. Here is which of them an
-operation can answer: the checks of a request's form come before all paths, keys and rate limits
-before most, and a body's type only matters where there is one.
+The tables from error class to status (`ingest.http.errors`, `metrics_api.errors`) define which
+errors exist. This module decides which of them an operation can return:
+
+- Limits of URL, headers and body apply to all paths.
+- API keys apply to paths with a scope, and rate limits to all paths except probes.
+- The type of a body is only checked for POST.
 """
 
 from typing import Any
@@ -10,23 +13,31 @@ from typing import Any
 from ingest.http.routes import RouteTable
 
 ERRORS = {
-    400: "The request, a parameter, a header or an event is wrong: the message says what",
-    401: "A key is needed, and there is none, or not a valid one",
-    403: "The key is valid, and not for this or not from this origin",
+    400: "The request, a parameter, a header or an event is invalid: the message says what",
+    401: "The request needs a valid API key",
+    403: "The key does not have the scope of this operation, or is for other origins",
     408: "The body did not arrive in time",
-    413: "Too many bytes or events",
+    413: "The request has too many bytes or events",
     414: "The URL is too long",
-    415: "A Content-Type or Content-Encoding that is not taken",
-    429: "More than the rate limit, or too many queries wait: retry after Retry-After seconds",
+    415: "The Content-Type or Content-Encoding is not supported",
+    429: "The rate limit is exceeded, or too many queries wait: retry after Retry-After seconds",
     431: "The headers are too large",
-    500: "A bug; it was logged",
-    503: "No room, no disk, shutting down, or storage can't answer. With Retry-After: retry later;"
-    " without it an operator must act",
+    500: "There is a bug in the service; it was logged",
+    503: "The buffer or the disk is full, the service is shutting down, or storage can't answer."
+    " With Retry-After, retry later. Without it, an operator must act",
 }
-"""By status. What a GET is asked for has no type, so that 415 is for POST."""
+"""Description of each error, by status."""
 _SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "A key of event-stream keys"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+_POST_SCHEMES = {
+    "browser_key": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "browser_key",
+        "description": "A key for browsers, which may only send events",
+    },
 }
 _RETRY = {
     "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds", "required": False}
@@ -34,31 +45,40 @@ _RETRY = {
 
 
 def complete(document: dict[str, Any], table: RouteTable) -> dict[str, Any]:
-    """`document` with the errors and the keys of every operation."""
+    """Add the error responses and the API keys of every operation to `document`.
+
+    Args:
+        document: an OpenAPI document; it is changed.
+        table: the routes, with their scopes.
+
+    Returns:
+        The same document.
+    """
     components = document["components"]
-    components["securitySchemes"] = _SCHEMES
+    components["securitySchemes"] = _SCHEMES | _POST_SCHEMES
     components["responses"] = {str(status): _response(status) for status in ERRORS}
     for path, item in document["paths"].items():
         for method, operation in item.items():
-            has_own = operation["responses"]
+            responses = operation["responses"]
             for status in _statuses(table, path, method.upper()):
                 reference = {"$ref": f"#/components/responses/{status}"}
-                has_own.setdefault(str(status), reference)
+                responses.setdefault(str(status), reference)
             if table.scope_for(path, method.upper()) is not None:
-                # Or none, as long as there are no keys.
-                operation["security"] = [*({name: []} for name in _SCHEMES), {}]
+                # {} allows requests without a key: a service without keys needs none.
+                names = [*_SCHEMES, *(_POST_SCHEMES if method == "post" else ())]
+                operation["security"] = [*({name: []} for name in names), {}]
     return document
 
 
 def _statuses(table: RouteTable, path: str, method: str) -> list[int]:
-    left_out = set()
+    impossible = set()
     if method != "POST":
-        left_out.add(415)
+        impossible.add(415)
     if table.scope_for(path, method) is None:
-        left_out |= {401, 403}
+        impossible |= {401, 403}
     if table.is_probe(path):
-        left_out.add(429)
-    return [status for status in ERRORS if status not in left_out]
+        impossible.add(429)
+    return [status for status in ERRORS if status not in impossible]
 
 
 def _response(status: int) -> dict[str, Any]:
