@@ -1,5 +1,5 @@
-"""Requests in, responses out. `routes` lists every route with its scope.
+"""HTTP: from ASGI requests to the pipeline, and back. `routes` defines routes and their scopes.
 
-A request passes `asgi` and `body`, then `fast_path` or Falcon's `resources`. May import `auth`,
-`pipeline`, `parsing` and `event`.
+A request passes `asgi` and `body`, then either `fast_path` or the Falcon app with `resources`. May
+import `auth`, `pipeline`, `parsing` and `event`.
 """

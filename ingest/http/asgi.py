@@ -1,7 +1,7 @@
-"""ASGI types, and the small wrappers around the Falcon app.
+"""ASGI types, and three small ASGI apps around the Falcon app.
 
-`LastResort` answers what no handler has caught, `HeadAsGet` answers HEAD, and `CancelOnDisconnect`
-stops queries that nobody waits for.
+`LastResort` answers with 500 if an error reaches it, `HeadAsGet` answers HEAD requests, and
+`CancelOnDisconnect` stops the query of a client that has disconnected.
 """
 
 import asyncio
@@ -23,40 +23,50 @@ log = structlog.get_logger()
 
 
 class LastResort:
-    """Log, count and answer an error that no handler has caught.
+    """An ASGI app around `app` that logs and counts uncaught errors, and answers with 500.
 
-    Falcon answers what its responders and middleware raise. This wrapper is for requests that
-    Falcon can't even make a `Request` of, and for bugs in the other wrappers.
+    Falcon handles the errors of its resources and middleware. This app handles the others: Falcon
+    may fail to make a `Request`, and the other ASGI apps may have bugs.
     """
 
     def __init__(self, app: AsgiApp, observe: Callable[[str, str, int, float], None]) -> None:
-        """observe: told method, route, status and seconds of what was answered here."""
+        """Wrap `app`.
+
+        Args:
+            app: handles the requests.
+            observe: called with the method, route, status and seconds of a request that failed.
+        """
         self._app = app
         self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let `app` handle the request, and answer if it raises.
+
+        Raises:
+            Exception: `app` failed after it had started its response.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started_s = time.perf_counter()
         has_started = False
 
-        async def noted(message: dict[str, Any]) -> None:
+        async def note_start_and_send(message: dict[str, Any]) -> None:
             nonlocal has_started
             has_started = True
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, note_start_and_send)
         except Exception as error:
             log.error("request failed outside of any handler", path=scope["path"], exc_info=error)
             self._observe("none", "none", 500, time.perf_counter() - started_s)
             if has_started:
                 raise
-            await _answer(send)
+            await _send_500(send)
 
 
-async def _answer(send: Send) -> None:
+async def _send_500(send: Send) -> None:
     body = orjson.dumps({"message": UNKNOWN_MESSAGE, "code": 500})
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 500, "headers": headers})
@@ -64,46 +74,51 @@ async def _answer(send: Send) -> None:
 
 
 class HeadAsGet:
-    """An ASGI app around `app`: a HEAD is answered as a GET is, without the body."""
+    """An ASGI app around `app` that answers a HEAD request like a GET request, without the body."""
 
     def __init__(self, app: AsgiApp) -> None:
+        """Wrap `app`, which handles GET."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let `app` handle the request, and drop the body of a response to HEAD."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
 
-        async def without_body(message: dict[str, Any]) -> None:
+        async def send_without_body(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.body":
                 if message.get("more_body"):
                     return
                 message = {"type": "http.response.body", "body": b""}
             await send(message)
 
-        await self._app({**scope, "method": "GET"}, receive, without_body)
+        await self._app({**scope, "method": "GET"}, receive, send_without_body)
 
 
 class CancelOnDisconnect:
-    """Cancel a GET whose client has gone away, and with it the query.
+    """An ASGI app around `app` that cancels a GET request, with its query, if the client is gone.
 
-    A request that changes anything is never cancelled this way.
+    Other requests are never cancelled, because they may change something.
     """
 
     def __init__(self, app: AsgiApp) -> None:
+        """Wrap `app`, which must tolerate being cancelled in a GET request."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let `app` handle the request until the client disconnects."""
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
         messages = [await receive()]
+        # `messages` has the request, so the next message is the disconnect.
         gone = asyncio.ensure_future(receive())
 
-        async def replayed() -> Mapping[str, Any]:
+        async def receive_again() -> Mapping[str, Any]:
             return messages.pop() if messages else await asyncio.shield(gone)
 
-        serving = asyncio.ensure_future(self._app(scope, replayed, send))
+        serving = asyncio.ensure_future(self._app(scope, receive_again, send))
         try:
             await asyncio.wait({gone, serving}, return_when=asyncio.FIRST_COMPLETED)
             if not serving.done():

@@ -1,8 +1,9 @@
-"""Requests are read here, whole and within limits, before Falcon sees them.
+"""Reads whole request bodies, within limits, before Falcon sees the request.
 
-Falcon takes a client that goes away for the end of the body, and has neither a limit nor a
-deadline. This ASGI wrapper has all three: what reaches Falcon is either complete or an error that
-`DeferredErrors` raises once the route is known, so that it is answered and counted like any other.
+Falcon does this badly: it takes a disconnect for the end of the body, and it has no size limit and
+no deadline. So this ASGI app reads the body. If the body is complete, Falcon gets it. If not, the
+error is deferred: `DeferredErrors` raises it once Falcon knows the route, so that it is answered
+and counted like any other error.
 """
 
 import asyncio
@@ -30,37 +31,38 @@ _BODY_KEY, _ERROR_KEY = "event_stream.body", "event_stream.body_error"
 _EMPTY = {"type": "http.request", "body": b"", "more_body": False}
 
 _LINGER_S = 2.0
+"""How long the rest of a refused body is read and discarded."""
 _LINGER_BODIES = 4
-"""What is left of a refused body is taken off the network this long, up to this many times the size
-that a body may have."""
+"""How much of it is read, in multiples of the largest allowed body."""
 
 
 def body_of(req: Request) -> bytes:
-    """The request's whole body; PERF: Falcon's stream over the same bytes takes 5 µs."""
+    """Return the whole body of the request."""
+    # PERF: Falcon's stream over the same bytes takes 5 µs.
     body: bytes = req.scope[_BODY_KEY]
     return body
 
 
 def body_in(scope: Scope) -> bytes | None:
-    """The same, None when there is something wrong with the request."""
+    """Return the whole body of the request, or None if it was not read or has an error."""
     return scope.get(_BODY_KEY)
 
 
 def defer_error(scope: Scope, error: Exception) -> None:
-    """Let Falcon answer the request with `error`, once it knows the route."""
+    """Store `error` in `scope`; `DeferredErrors` raises it once Falcon knows the route."""
     scope[_ERROR_KEY] = error
 
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """Limits of requests.
+    """Limits for the size and the time of requests.
 
     Attributes:
-        url_bytes: of path and query string.
-        head_bytes: of all headers.
-        bytes: of one body.
-        held_bytes: of all bodies at a time.
-        timeout_s: time for a body to arrive, in seconds.
+        url_bytes: size of the path and the query string.
+        head_bytes: size of all headers together.
+        bytes: size of one body.
+        held_bytes: size of all bodies that are held in memory at the same time.
+        timeout_s: time that a body may take to arrive, in seconds.
     """
 
     url_bytes: int
@@ -71,7 +73,7 @@ class BodyLimits:
 
 
 class RequestBodyMiddleware:
-    """An ASGI app around `app` that reads bodies bounded, with a deadline, and to their end."""
+    """An ASGI app around `app` that reads whole bodies, with size limits and a deadline."""
 
     def __init__(
         self,
@@ -80,7 +82,14 @@ class RequestBodyMiddleware:
         limits: BodyLimits,
         allows_body: Callable[[Scope], bool] = lambda scope: True,
     ) -> None:
-        """Read bodies within `limits`, and only those of requests that `allows_body` allows."""
+        """Wrap `app`.
+
+        Args:
+            app: handles the requests whose bodies were read.
+            limits: limits of URL, headers and body.
+            allows_body: whether the client of a request may send a body. If not, the body is not
+                read.
+        """
         self._app = app
         self._limits = limits
         self._held_bytes = 0
@@ -88,11 +97,12 @@ class RequestBodyMiddleware:
         self._allows_body = allows_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body, let `app` handle the request, and discard what is left of the body."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         body = b""
-        # First of all: whoever sends what is refused below must be known when that is answered.
+        # This comes first because it finds the key, which the answer to an error needs, too.
         allows_body = self._allows_body(scope)
         try:
             length = self._checked_length(scope)
@@ -104,25 +114,25 @@ class RequestBodyMiddleware:
         is_left = not (allows_body and _BODY_KEY in scope) and _announces_body(scope)
         is_first = True
 
-        async def emptied() -> Mapping[str, Any]:
+        async def receive_rest() -> Mapping[str, Any]:
             nonlocal is_first
             if is_first:
                 is_first = False
                 return _EMPTY
-            # The body was read up to its length: the message that ends it may still be to come.
+            # The body was read up to its length. The message that ends it may still come.
             while (message := await receive())["type"] == "http.request":
                 pass
             return message
 
         try:
-            await self._app(scope, emptied, _closing(send) if is_left else send)
+            await self._app(scope, receive_rest, _closing(send) if is_left else send)
         finally:
             self._held_bytes -= len(body)
         if is_left:
             await self._discard(receive)
 
     def _checked_length(self, scope: Scope) -> int | None:
-        """The Content-Length, if there is one."""
+        """Check URL, headers and announced length; return the Content-Length, if there is one."""
         if len(scope["raw_path"]) + len(scope["query_string"]) > self._limits.url_bytes:
             raise UrlTooLongError(f"The URL is longer than {self._limits.url_bytes} bytes")
         headers = scope["headers"]
@@ -132,7 +142,8 @@ class RequestBodyMiddleware:
         if not lengths:
             return None
         if len(lengths) > 1 or b"transfer-encoding" in dict(headers):
-            # Two parties that disagree about where the body ends can be made to smuggle requests.
+            # If a proxy and this service disagree about where the body ends, a client can smuggle
+            # a second request past the proxy.
             raise PayloadError("Send either Content-Length or Transfer-Encoding, and only once")
         if not lengths[0].isdigit():
             raise PayloadError("Content-Length must be a number")
@@ -167,7 +178,7 @@ class RequestBodyMiddleware:
                 if not body:
                     body = part
                 elif part:
-                    # Not bytes + bytes: that would copy all of it for every part.
+                    # PERF: bytes + bytes would copy the whole body for every part.
                     parts = bytearray(body) if parts is None else parts
                     parts += part
                 size += len(part)
@@ -176,8 +187,8 @@ class RequestBodyMiddleware:
                     raise self._too_large()
                 if self._held_bytes > self._limits.held_bytes and size < self._held_bytes:
                     raise BusyError
-                # PERF: when the promised length is there, the message that says so would cost
-                # another turn through the server's threads.
+                # PERF: with the full Content-Length here, the last message is not awaited, because
+                # it costs another switch between the server's threads.
                 if size == length or not message.get("more_body"):
                     return body if parts is None else bytes(parts)
         except BaseException:
@@ -185,8 +196,11 @@ class RequestBodyMiddleware:
             raise
 
     async def _discard(self, receive: Receive) -> None:
-        """Read on for a moment after the answer: a connection that is closed while the client
-        sends is reset, and the client may never see the answer (RFC 9112, section 9.6)."""
+        """Read and discard the rest of the body after the response, for a limited time.
+
+        If a connection is closed while the client sends, it is reset, and the client may never see
+        the response (RFC 9112, section 9.6).
+        """
         size = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
@@ -206,24 +220,27 @@ def _announces_body(scope: Scope) -> bool:
 
 
 def _closing(send: Send) -> Send:
-    """Says that the connection ends with this answer, as it must when the next request could not be
-    told from the rest of this one's body. The server does not always say so itself, and a client
-    that is not told loses its next request."""
+    """Add `Connection: close` to the response.
 
-    async def closing(message: dict[str, Any]) -> None:
+    The connection must end because the next request can't be told from the rest of this body. The
+    server does not always add the header, and a client without it loses its next request.
+    """
+
+    async def send_with_header(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message["headers"], (b"connection", b"close")]
         await send(message)
 
-    return closing
+    return send_with_header
 
 
 class DeferredErrors:
-    """Falcon middleware: raises what was found wrong before."""
+    """Falcon middleware that raises the error stored by `defer_error`."""
 
     async def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, Any]
     ) -> None:
+        """Raise the error, if there is one."""
         error: Exception | None = req.scope.get(_ERROR_KEY)
         if error is not None:
             raise error

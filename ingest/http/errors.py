@@ -1,7 +1,7 @@
-"""One table: error class to status. Every error a client sees is made here.
+"""The HTTP status of each error class, and the response body of every error.
 
-The body is `{"message", "code"}`, with `errors` where single events are at fault. What is not in
-the table is a bug of ours: it is logged, and the client learns only that it happened.
+The body is `{"message", "code"}`, with `errors` if single events are invalid. An error whose class
+is not in the table is a bug: it is logged, and the client gets a 500 without details.
 """
 
 from collections.abc import Mapping
@@ -53,9 +53,9 @@ STATUSES: Mapping[type[Exception], int] = {
     SilentWorkerError: 503,
 }
 _FALCON_MESSAGES = {
-    400: "The request is not valid HTTP as this service takes it",
-    404: "Nothing is served at this path: /swagger/index.html lists what is",
-    405: "This path does not take this method: the Allow header lists those it takes",
+    400: "The request is not HTTP that this service supports",
+    404: "There is nothing at this path: /swagger/index.html lists all paths",
+    405: "This path does not support this method: the Allow header lists the methods it supports",
 }
 
 log = structlog.get_logger()
@@ -64,9 +64,14 @@ log = structlog.get_logger()
 def install(
     app: falcon.asgi.App[Request, Response], statuses: Mapping[type[Exception], int]
 ) -> None:
-    """Make `app` answer every error as the contract says. statuses: by error class."""
+    """Add handlers for all errors to `app`.
 
-    async def known(
+    Args:
+        app: the Falcon app.
+        statuses: HTTP status by error class.
+    """
+
+    async def handle_known(
         req: Request, resp: Response, error: Exception, params: object, **_: object
     ) -> None:
         extra = {}
@@ -78,27 +83,27 @@ def install(
             resp.set_header("Retry-After", str(retry_after_s))
         resp.set_headers(getattr(error, "headers", {}))
 
-    async def of_falcon(
+    async def handle_falcon(
         req: Request, resp: Response, error: falcon.HTTPError, params: object, **_: object
     ) -> None:
         status = error.status_code
         _answer(resp, status, _FALCON_MESSAGES.get(status) or HTTPStatus(status).phrase)
         resp.set_headers(error.headers or {})
 
-    async def unknown(
+    async def handle_unknown(
         req: Request, resp: Response, error: Exception, params: object, **_: object
     ) -> None:
         log.error("request failed", method=req.method, route=req.uri_template, exc_info=error)
         _answer(resp, 500, UNKNOWN_MESSAGE)
 
-    app.add_error_handler(Exception, unknown)
-    app.add_error_handler(falcon.HTTPError, of_falcon)
+    app.add_error_handler(Exception, handle_unknown)
+    app.add_error_handler(falcon.HTTPError, handle_falcon)
     for error_class in statuses:
-        app.add_error_handler(error_class, known)
+        app.add_error_handler(error_class, handle_known)
 
 
 def _answer(resp: Response, status: int, message: str, **extra: object) -> None:
-    # Falcon's responders may have begun a reply: none of it may remain.
+    # The resource may have begun a response. None of it may remain.
     resp.data = resp.text = None
     resp.status = status
     resp.media = {"message": message, "code": status, **extra}

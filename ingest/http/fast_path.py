@@ -2,9 +2,10 @@
 
 PERF: Falcon with its middleware takes 60 µs of a request, as much as everything else that happens
 to a single event or to five in a batch (docs/decisions/fast-path.md has the measurement). Falcon
-gets what is not plain: a query string, a header that changes anything or is repeated, a key with
-limits of its own. It also gets every error, which is then answered and counted like any other. A
-plain request has the same reply either way (tests/end_to_end/test_fast_path.py compares).
+gets the requests that are not plain: those with a query string, with a header that changes the
+outcome or is repeated, or with a key that has its own limits. It also gets every error, so that all
+errors are answered and counted in one place. A plain request has the same reply on both paths
+(tests/end_to_end/test_fast_path.py compares them).
 """
 
 import time
@@ -22,7 +23,7 @@ from ingest.pipeline.ingestor import Ingestor
 from ingest.pipeline.request import IngestRequest
 
 _NOT_PLAIN = frozenset({b"idempotency-key", b"origin", b"prefer"})
-"""The headers that change what is done or replied."""
+"""The headers that change how a request is handled or answered."""
 _FORMATS: Mapping[tuple[str, bytes], BodyFormat] = {
     (prefix + path, media_type.encode()): body_format
     for prefix in PREFIXES
@@ -33,7 +34,7 @@ _FORMATS: Mapping[tuple[str, bytes], BodyFormat] = {
     )
     for media_type in media_types
 }
-"""By path and media type."""
+"""Formats by path and media type."""
 _PATHS = frozenset(path for path, _ in _FORMATS)
 
 
@@ -55,10 +56,10 @@ class FastPath:
         Args:
             app: gets all other requests.
             ingestor: ingests the events.
-            access: says whose requests are plain.
-            acks: says what a reply promises.
+            access: tells which keys allow the fast path.
+            acks: chooses the acknowledgement level.
             response_headers: the headers of every response.
-            observe: told method, route, status and seconds of what was answered here.
+            observe: called with method, route, status and seconds of each request answered here.
         """
         self._app = app
         self._ingestor = ingestor

@@ -1,4 +1,4 @@
-"""Headers with a meaning: what a request asks for, and what every response carries."""
+"""The headers that are read from requests, and the headers of every response."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,7 +21,7 @@ SECURITY_HEADERS = {
 
 
 def media_type(req: Request) -> str:
-    """Return the media type of the body, without parameters; JSON's if there is none."""
+    """Return the media type of the body, without parameters; JSON if the header is missing."""
     return (req.content_type or JSON_TYPES[0]).partition(";")[0].strip().lower()
 
 
@@ -40,10 +40,15 @@ def idempotency_key(req: Request) -> str | None:
 
 
 class AckPolicy:
-    """What a 201 promises: what `Prefer: ack=…` (RFC 7240) asks for, or else the setting."""
+    """Chooses what a 201 promises, from `Prefer: ack=…` (RFC 7240) or the setting."""
 
     def __init__(self, *, default: Ack, has_wal: bool) -> None:
-        """Without a WAL nothing between `buffered` and `stored` can be promised."""
+        """Set the default.
+
+        Args:
+            default: the level of a request without `Prefer: ack`.
+            has_wal: whether there is a WAL. Without one, `durable` becomes `buffered`.
+        """
         self._default = default
         self._has_wal = has_wal
 
@@ -81,10 +86,10 @@ def _preferred(preference: str) -> Ack | None:
 
 
 class ResponseHeaders:
-    """Falcon middleware: the headers of every response. The fast path takes them from here, too."""
+    """Falcon middleware that sets the headers of every response. The fast path uses it, too."""
 
     def __init__(self, saturation: Callable[[], Mapping[str, str]]) -> None:
-        """Add the headers that `saturation` returns; it is asked for every response."""
+        """Set the source of the saturation headers; `saturation` is called for every response."""
         self._saturation = saturation
         self._encoded_for: Mapping[str, str] | None = None
         self._encoded: Sequence[tuple[bytes, bytes]] = ()
@@ -97,14 +102,14 @@ class ResponseHeaders:
         resp.set_headers(self._saturation())
 
     def encoded(self) -> Sequence[tuple[bytes, bytes]]:
-        """Return the same headers as ASGI has them."""
+        """Return the same headers in the form of ASGI."""
         saturation = self._saturation()
-        if saturation is not self._encoded_for:  # PERF: it is a new one ten times a second
+        if saturation is not self._encoded_for:  # PERF: it changes only ten times a second
             self._encoded_for = saturation
             self._encoded = encoded({**SECURITY_HEADERS, **saturation})
         return self._encoded
 
 
 def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Return headers as ASGI has them."""
+    """Return headers in the form of ASGI."""
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()]

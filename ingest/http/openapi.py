@@ -1,4 +1,4 @@
-"""The OpenAPI document: the event's schema comes from its one definition, limits from settings."""
+"""The OpenAPI document. The schema of an event is generated from `ingest.event.definition`."""
 
 from importlib.metadata import version
 from typing import Any
@@ -23,14 +23,14 @@ def openapi_document(
     events_max: int,
     decompressed_bytes_max: int,
 ) -> dict[str, Any]:
-    """Return the document, as OpenAPI 3.1.
+    """Return the document, in OpenAPI 3.1.
 
     Args:
         query_paths: the paths of the query side.
-        get_events: its GET of /events.
+        get_events: the operation GET /events of the query side.
         table: the routes, with their scopes.
-        events_max: events in one request.
-        decompressed_bytes_max: bytes of a body, decompressed.
+        events_max: how many events a request may have.
+        decompressed_bytes_max: how large a body may be when decompressed, in bytes.
     """
     _, schemas = msgspec.json.schema_components([Event], ref_template="#/components/schemas/{name}")
     document = {
@@ -38,15 +38,15 @@ def openapi_document(
         "info": {
             "title": "Event Stream",
             "version": version("event-stream"),
-            "description": "GA4-like events in, exact metrics out. Every path is served bare and"
-            " under /v1.",
+            "description": "Receives GA4-like events and computes exact metrics. Every path is also"
+            " served under /v1.",
         },
         "paths": {
             "/events": {"get": get_events, "post": _post_event()},
             "/events/batch": {"post": _post_batch(events_max, decompressed_bytes_max)},
             **query_paths,
-            "/livez": {"get": _health("getLivez", "Whether the process lives", ready=False)},
-            "/readyz": {"get": _health("getReadyz", "Whether to send requests", ready=True)},
+            "/livez": {"get": _health("getLivez", "Whether the process is alive", ready=False)},
+            "/readyz": {"get": _health("getReadyz", "Whether the service is ready", ready=True)},
             "/metrics": {"get": _scrape()},
             "/debug/ledger": {"get": _ledger()},
         },
@@ -57,7 +57,7 @@ def openapi_document(
 
 _REJECTED = {
     "type": "array",
-    "description": f"At most {ERRORS_MAX} of them",
+    "description": f"The first {ERRORS_MAX} errors",
     "items": {
         "type": "object",
         "required": ["index", "field", "message"],
@@ -90,11 +90,11 @@ def _post_event() -> dict[str, Any]:
         "requestBody": {"required": True, "content": _json_content(event)},
         "responses": {
             "201": _reply(
-                "The event was accepted, now or before",
+                "The event is accepted, by this request or an earlier one",
                 ["id"],
                 {
                     "id": _ID,
-                    "duplicate": {"type": "boolean", "description": "It was accepted before"},
+                    "duplicate": {"type": "boolean", "description": "Accepted before"},
                 },
             ),
         },
@@ -110,7 +110,7 @@ def _post_batch(events_max: int, decompressed_bytes_max: int) -> dict[str, Any]:
     wrapped = {"type": "object", "required": ["events"], "properties": {"events": events}}
     ids = {"type": "array", "items": {"type": ["string", "null"]}}
     counts = {
-        "duplicates": {"type": "integer", "description": "Events that were accepted before"},
+        "duplicates": {"type": "integer", "description": "How many were accepted before"},
         "accepted": {"type": "integer"},
         "rejected": _REJECTED,
     }
@@ -129,7 +129,7 @@ def _post_batch(events_max: int, decompressed_bytes_max: int) -> dict[str, Any]:
                 "name": "partial",
                 "in": "query",
                 "schema": {"type": "boolean"},
-                "description": "Store the valid events and list the others",
+                "description": "Store the valid events and list the errors of the others",
             },
         ],
         "requestBody": {
@@ -137,18 +137,18 @@ def _post_batch(events_max: int, decompressed_bytes_max: int) -> dict[str, Any]:
             "content": _json_content({"anyOf": [wrapped, events]})
             | {
                 NDJSON_TYPE: {
-                    "schema": {"type": "string", "description": "One event a line"},
+                    "schema": {"type": "string", "description": "One event per line"},
                 }
             },
         },
         "responses": {
             "201": _reply(
-                "All events were accepted; ids are in their order",
+                "All events are accepted; `ids` is in the order of the events",
                 ["ids"],
                 {"ids": {"type": "array", "items": _ID}, **counts},
             ),
             "207": _reply(
-                "Some events were accepted; the id of a rejected one is null",
+                "Some events are accepted; the id of a rejected event is null",
                 ["ids", "accepted", "rejected"],
                 {"ids": ids, **counts},
             ),
@@ -160,9 +160,9 @@ def _health(operation: str, summary: str, *, ready: bool) -> dict[str, Any]:
     properties: dict[str, Any] = {"status": {"type": "string"}}
     if ready:
         properties["checks"] = {"type": "object", "additionalProperties": {"type": "string"}}
-    responses = {"200": _reply("Yes", ["status"], properties)}
+    responses = {"200": _reply("It is", ["status"], properties)}
     if ready:
-        responses["503"] = _reply("No; the checks say why", ["status", "checks"], properties)
+        responses["503"] = _reply("It is not; `checks` says why", ["status", "checks"], properties)
     return {
         "operationId": operation,
         "summary": summary,
@@ -174,11 +174,11 @@ def _health(operation: str, summary: str, *, ready: bool) -> dict[str, Any]:
 def _scrape() -> dict[str, Any]:
     return {
         "operationId": "getPrometheus",
-        "summary": "Prometheus exposition",
+        "summary": "Metrics for Prometheus",
         "tags": ["operations"],
         "responses": {
             "200": {
-                "description": "All instruments",
+                "description": "All metrics of the service itself",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             },
         },
@@ -186,24 +186,26 @@ def _scrape() -> dict[str, Any]:
 
 
 def _ledger() -> dict[str, Any]:
-    books = {"type": "object", "additionalProperties": {"type": "integer"}}
+    counts = {"type": "object", "additionalProperties": {"type": "integer"}}
     properties = {
-        "total": books,
-        "balanced": {"type": "boolean", "description": "received is the sum of all outcomes"},
-        "workers": {"type": "object", "additionalProperties": books},
+        "total": counts,
+        "balanced": {"type": "boolean", "description": "`received` is the sum of all outcomes"},
+        "workers": {"type": "object", "additionalProperties": counts},
     }
     return {
         "operationId": "getLedger",
-        "summary": "The books: what came in and what became of it",
+        "summary": "How many events were received, and their outcomes",
         "tags": ["operations"],
         "responses": {
-            "200": _reply("By worker and in all", ["total", "balanced", "workers"], properties),
+            "200": _reply(
+                "Counts by worker, and their sum", ["total", "balanced", "workers"], properties
+            ),
         },
     }
 
 
 def _json_content(schema: dict[str, Any]) -> dict[str, Any]:
-    """Only the first is documented: the other types are there for clients that can't set it."""
+    # The other types of JSON_TYPES are for clients that can't set the header.
     return {JSON_TYPES[0]: {"schema": schema}}
 
 
@@ -212,7 +214,7 @@ def _idempotency_key() -> dict[str, Any]:
         "name": "Idempotency-Key",
         "in": "header",
         "schema": {"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_LENGTH_MAX},
-        "description": "Names the request: events without an id of their own get one made from it",
+        "description": "Identifies the request: an event without an id gets one made from this key",
     }
 
 
@@ -221,7 +223,7 @@ def _prefer() -> dict[str, Any]:
         "name": "Prefer",
         "in": "header",
         "schema": {"type": "string", "examples": ["ack=stored"]},
-        "description": f"`ack=` one of {', '.join(ACKS)}: what a 201 promises",
+        "description": f"`ack=` and one of {', '.join(ACKS)}: what the reply promises",
     }
 
 

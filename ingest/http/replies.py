@@ -1,4 +1,4 @@
-"""The reply to a request for ingestion: made here for the fast path and for Falcon alike."""
+"""The reply to an ingest request. The fast path and the Falcon resources both use it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class IngestReply:
 
 
 def ingest_reply(request: IngestRequest, receipt: Receipt) -> IngestReply:
-    """Tell a client what became of its events."""
+    """Build the reply that lists the ids of the events, and the duplicates and errors."""
     document = _one(receipt) if request.body_format is BodyFormat.EVENT else _many(receipt)
     if request.partial:
         document["accepted"] = len(receipt.ids) - receipt.ids.count(None)

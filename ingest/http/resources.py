@@ -1,4 +1,4 @@
-"""POST /events and POST /events/batch: from an HTTP request to the ingestor, and back."""
+"""The resources of POST /events and POST /events/batch: they call the ingestor."""
 
 from typing import Any, Protocol
 
@@ -75,10 +75,10 @@ class _Gets(Protocol):
 
 
 class EventsResource:
-    """/events: POST sends an event, GET asks for events."""
+    """/events: POST ingests one event, GET returns events."""
 
     def __init__(self, *, post: EventResource, get: _Gets) -> None:
-        """Join the two."""
+        """Use `post` for POST and `get` for GET."""
         self._post = post
         self._get = get
 
@@ -87,7 +87,7 @@ class EventsResource:
         await self._post.on_post(req, resp)
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Answer with events."""
+        """Return events."""
         await self._get.on_get(req, resp)
 
 

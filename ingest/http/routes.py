@@ -1,4 +1,7 @@
-"""Routes: each path with its resource and the scope that a key needs for it, bare and under /v1."""
+"""Routes: the paths, their resources, and the scopes that keys need for them.
+
+Every path is served without a prefix and under /v1.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +26,9 @@ class Route:
     Attributes:
         path: without a prefix.
         resource: its Falcon resource.
-        scope: what a key needs; None lets everyone in.
-        post_scope: what a key needs for POST instead.
-        is_probe: whether its requests are never counted or limited.
+        scope: the scope that a key needs; None if no key is needed.
+        post_scope: the scope that a key needs for POST instead, if it differs.
+        is_probe: whether its requests are exempt from rate limits.
     """
 
     path: str
@@ -43,11 +46,11 @@ class RouteTable:
         self._routes = {prefix + route.path: route for prefix in PREFIXES for route in routes}
 
     def items(self) -> Mapping[str, Route]:
-        """Return every path as it is served, with its route."""
+        """Return the routes by path; the paths include the prefix."""
         return self._routes
 
     def scope_for(self, path: str, method: str) -> Scope | None:
-        """Return the scope that a key needs; `admin` for a path that is not served."""
+        """Return the scope that a key needs; `admin` if there is no such path."""
         route = self._routes.get(path)
         if route is None:
             return "admin"
@@ -56,13 +59,13 @@ class RouteTable:
         return route.scope
 
     def is_probe(self, path: str) -> bool:
-        """Whether a path is asked for health, however busy a neighbour at the same address is."""
+        """Return whether a path is a health check, which is exempt from rate limits."""
         route = self._routes.get(path)
         return route is not None and route.is_probe
 
 
 class AllowHead:
-    """Falcon middleware: where GET is allowed HEAD is, see `HeadAsGet`."""
+    """Falcon middleware that adds HEAD to the Allow header if GET is allowed; see `HeadAsGet`."""
 
     async def process_response(
         self, req: Request, resp: Response, resource: object, req_succeeded: bool
@@ -86,7 +89,7 @@ def build_falcon_app(
         table: the routes.
         static: directories with files, by path.
         statuses: HTTP status by class of error.
-        middleware: in the order in which it sees a request.
+        middleware: Falcon middleware, in the order in which it sees a request.
     """
     app = falcon.asgi.App(middleware=[AllowHead(), *middleware])
     json = falcon.media.JSONHandler(dumps=orjson.dumps, loads=orjson.loads)

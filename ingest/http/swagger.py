@@ -1,4 +1,4 @@
-"""Swagger UI and the OpenAPI document, from packaged assets: works offline."""
+"""Swagger UI and the OpenAPI document. All assets come from a package, so they work offline."""
 
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,21 @@ STATIC_DIR = Path(swagger_ui.__file__).parent / "static"
 
 
 def docs_routes(document: dict[str, Any]) -> list[Route]:
-    """Return the routes. The page's assets are to be served from STATIC_DIR at STATIC_PATH."""
+    """Return the routes. The app must also serve STATIC_DIR at STATIC_PATH.
+
+    Args:
+        document: the OpenAPI document.
+    """
     ui = ApplicationDocument(
         None, config=document, config_rel_url=DOCUMENT_PATH, url_prefix=PREFIX, title="Event Stream"
     )
-    described = _Fixed(orjson.dumps(document), "application/json")
+    json = _Fixed(orjson.dumps(document), "application/json")
     page = _Fixed(ui.doc_html.encode(), "text/html; charset=utf-8")
     return [
-        Route(DOCUMENT_PATH, described, scope=None),
+        Route(DOCUMENT_PATH, json, scope=None),
         Route(PREFIX, _Redirect(f"{PREFIX}/index.html"), scope=None),
         Route(f"{PREFIX}/index.html", page, scope=None),
-        Route(f"{PREFIX}{DOCUMENT_PATH}", described, scope=None),
+        Route(f"{PREFIX}{DOCUMENT_PATH}", json, scope=None),
     ]
 
 
