@@ -9,6 +9,7 @@ import pytest
 import urllib3
 
 from bench.harness.service import Service
+from tests.faults.harness import wait_until
 
 # One worker has nobody to wait for.
 SERVICE_MODES = ("server",)
@@ -38,6 +39,8 @@ def test_a_worker_that_hangs_is_named(silenced: Service, path: str) -> None:
 def silenced(new_service: Callable[..., Service]) -> Service:
     service = new_service(EVENT_STREAM_QUERY__FLUSH_SECONDS="4")
     service.start()
+    # The one that is to answer must be up, too.
+    wait_until(lambda: len(service.request("GET", "/debug/ledger").json()["workers"]) == 2)
     worker = service.processes.pids()[-1]
     os.kill(worker, signal.SIGSTOP)
     request_stop = service.stop
