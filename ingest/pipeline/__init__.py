@@ -1,5 +1,5 @@
-"""From valid events to the table.
+"""The pipeline: from the body of a request to rows in the table.
 
-In the order of the flow: `ingestor`, `batcher`, `identity`, `dedup`, `committer`, `wal_writer`,
-`ring_buffer`, `flusher`, `retrying_writer`.
+The modules in the order of the flow: `ingestor`, `batcher`, `identity`, `dedup`, `committer`,
+`wal_writer`, `ring_buffer`, `flusher`, `retrying_writer`.
 """

@@ -1,11 +1,11 @@
 """The request batcher: small requests that arrive close together are ingested as one group.
 
-One group at a time: the first request is taken at once, and those that arrive until it is in the
-WAL form the next group. So nobody waits when there is little to do, and under load groups become as
-large as they need to be.
+Only one group is under way at a time. The first request is a group of its own. The requests that
+arrive until it is in the WAL form the next group. So no request waits if the load is low, and
+groups grow with the load.
 
-PERF: to parse, identify, deduplicate and commit 50 events in one go takes 10 µs for each, and one
-by one 50 µs. A group that is large is parsed outside the GIL, as one large request is.
+PERF: parsing, identifying, deduplicating and committing takes 10 µs for each event in a group of
+50, and 50 µs for an event alone. A large group is parsed outside the GIL, like a large request.
 
 Belongs to the event loop.
 """
@@ -22,8 +22,11 @@ from ingest.pipeline.committer import Committer, Submission
 from ingest.pipeline.request import Receipt
 
 BYTES_MAX = 512 * 1024
-"""PERF: a larger group saves no more of what parsing costs. The more requests are in a group, the
-more of them are parsed one by one when one of them is not plainly valid."""
+"""Bytes of bodies at which a group is started.
+
+PERF: larger groups do not make parsing cheaper. If one body of a group is not plainly valid, all
+bodies of the group are parsed one by one.
+"""
 
 Waiter = asyncio.Future[Receipt]
 
@@ -39,7 +42,7 @@ class _Gathered:
 
 
 class RequestBatcher:
-    """Batches the requests of one format that share one acknowledgement level."""
+    """Batches requests that have the same format and the same acknowledgement level."""
 
     def __init__(
         self,
@@ -51,15 +54,15 @@ class RequestBatcher:
         requests_max: int,
         bytes_max: int = BYTES_MAX,
     ) -> None:
-        """Set the limits of a group.
+        """Connect the parts, and set the limits of a group.
 
         Args:
-            body_format: of every request.
+            body_format: format of every request.
             parser: parses a group.
-            committer: commits it.
-            durable: whether a request is acknowledged only once it is in the WAL.
-            requests_max: requests at which a group no longer waits for the one before it.
-            bytes_max: bytes of bodies at which it no longer waits.
+            committer: commits a group.
+            durable: whether requests are acknowledged only once their events are in the WAL.
+            requests_max: requests at which a group no longer waits for the group before it.
+            bytes_max: bytes of bodies at which a group no longer waits.
         """
         self._body_format = body_format
         self._parser = parser
@@ -72,9 +75,15 @@ class RequestBatcher:
         self._groups: set[asyncio.Task[None]] = set()
 
     def add(self, body: bytes, idempotency_key: str | None = None) -> Waiter:
-        """Return a future of the receipt, done when the events in `body` may be acknowledged.
+        """Add a request to the next group.
 
-        Awaiting it raises IngestError when the request is refused.
+        Args:
+            body: the decompressed body.
+            idempotency_key: the Idempotency-Key of the request.
+
+        Returns:
+            A future of the receipt. It is done when the events may be acknowledged, and raises
+            IngestError if the request is rejected or refused.
         """
         loop = asyncio.get_running_loop()
         waiter: Waiter = loop.create_future()
@@ -87,7 +96,7 @@ class RequestBatcher:
             self._start_group()
         elif not self._groups and not self._is_due:
             self._is_due = True
-            loop.call_soon(self._start_due)  # with all that arrive in this turn of the loop
+            loop.call_soon(self._start_due)  # later, so that it gets all requests of this turn
         return waiter
 
     def _start_due(self) -> None:
@@ -114,12 +123,12 @@ class RequestBatcher:
             submission = self._committer.submit(
                 group.batch, idempotency_keys=_keys_by_event(group, gathered), durable=self._durable
             )
-            # If an earlier commit fails whose events are repeated here, the whole group is refused.
-            # Events that were kept are duplicates when they are sent again.
+            # If an earlier commit fails, and an event here repeats one of its events, the whole
+            # group is refused. Events that were kept are duplicates when they are sent again.
             for wait in submission.waits:
                 await wait
             _give_receipts(gathered.waiters, group.counts, submission)
-        except Exception as error:  # whatever it is, the waiting requests must hear of it
+        except Exception as error:  # any error, because the requests of the group wait for it
             for waiter in gathered.waiters:
                 _finish(waiter, error)
 
@@ -127,7 +136,8 @@ class RequestBatcher:
 def _keys_by_event(group: Group, gathered: _Gathered) -> Sequence[str | None] | None:
     """Return the idempotency key of each event's request; None if no request has one.
 
-    An id that is made of a key contains the position of the event in its own request.
+    Sets the indexes of the events to their positions in their own requests, because an id made from
+    an idempotency key depends on them.
     """
     if not any(gathered.keys):
         return None
@@ -139,7 +149,7 @@ def _keys_by_event(group: Group, gathered: _Gathered) -> Sequence[str | None] | 
 def _give_receipts(
     waiters: Sequence[Waiter], counts: Sequence[int], submission: Submission
 ) -> None:
-    """Give each request its part of the group; counts: events of each request."""
+    """Give each request its part of the group; `counts` has the events of each request."""
     ids, new = submission.ids, submission.new
     start = 0
     for waiter, count in zip(waiters, counts, strict=True):

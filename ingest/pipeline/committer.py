@@ -1,9 +1,9 @@
 """The committer: identifies events, deduplicates them, and commits the new ones.
 
-The one place that decides the outcome of every event of a request: rejected, duplicate, refused or
-accepted, each counted in the ledger. New events go to the WAL writer.
+Only the committer decides whether an event is rejected, duplicate, refused or accepted, and counts
+that in the ledger. New events go to the WAL writer.
 
-Belongs to the event loop; nothing in here waits.
+Belongs to the event loop. Nothing in this module waits.
 """
 
 import asyncio
@@ -26,23 +26,28 @@ from ingest.pipeline.wal_writer import WalWriter
 class Commit:
     """The new events of one batch, and the requests that wait for them.
 
-    A request that repeats an event shares the fate of the commit that has the event.
+    A request that repeats an event of a commit waits for that commit, and shares its outcome.
     """
 
     def __init__(self, *, durable: bool) -> None:
-        """Start a commit that is acknowledged once it is in the WAL, or else in the buffer."""
+        """Create an empty commit.
+
+        Args:
+            durable: whether it is acknowledged once it is in the WAL, or else once it is in the
+                buffer.
+        """
         self.durable = durable
         self.keys: Sequence[str] = ()
         self.duplicates = 0
         self._waiters: list[tuple[bool, asyncio.Future[None]]] = []
 
     def join(self, *, durable: bool) -> asyncio.Future[None]:
-        """Return a future that is done when the commit is; it raises what the commit failed with.
+        """Return a future that is done when the commit is done, and raises its error.
 
         Args:
             durable: whether to wait for the WAL; False waits for the buffer only.
         """
-        # A future for each waiter: one that is cancelled must not take the others with it.
+        # Each waiter has its own future, because a cancelled one must not cancel the others.
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append((durable, waiter))
         return waiter
@@ -60,13 +65,13 @@ class Commit:
 
 @dataclass(slots=True)  # PERF: frozen costs 0.2 µs for each field
 class Submission:
-    """What became of the valid events of a batch.
+    """The result of submitting the valid events of a batch.
 
     Attributes:
-        ids: of the valid events, in order.
+        ids: ids of the valid events, in order.
         new: positions of the events that were not deduplicated.
-        waits: to await before any of the events may be acknowledged, duplicates included; each
-            raises IngestError when its commit failed.
+        waits: futures that must be awaited before any of the events, or their duplicates, are
+            acknowledged. Each raises IngestError if its commit failed.
     """
 
     ids: Sequence[str]
@@ -86,7 +91,15 @@ class Committer:
         clock: Clock,
         retry_after_s: Callable[[], int],
     ) -> None:
-        """Join the parts; `retry_after_s` is told to clients when there is no room."""
+        """Connect the parts.
+
+        Args:
+            wal_writer: writes new events to the WAL and puts them into the buffer.
+            dedup: finds duplicates.
+            ledger: counts the events.
+            clock: gives the receive times.
+            retry_after_s: returns the Retry-After of a refusal for lack of room, in seconds.
+        """
         self._wal_writer = wal_writer
         self._dedup = dedup
         self._ledger = ledger
@@ -99,7 +112,7 @@ class Committer:
         self._closed = True
 
     def reject(self, batch: Batch) -> RejectedError:
-        """Count all events of `batch` as rejected, and return the error that says why.
+        """Count all events of `batch` as rejected, and return the error for the client.
 
         Raises:
             ShuttingDownError: the committer is closed.
@@ -118,7 +131,7 @@ class Committer:
         """Identify, deduplicate and commit the valid events of `batch`; reject the others.
 
         Args:
-            batch: of one request, or of many that were batched.
+            batch: the events of one request, or of a group of requests.
             idempotency_keys: see `identify`.
             durable: whether the events are acknowledged once they are in the WAL, or else once
                 they are in the buffer.
@@ -130,8 +143,8 @@ class Committer:
         rejected = batch.size - len(batch.events)
         if rejected:
             self._ledger.settle("rejected", rejected)
-        # Nothing is awaited from here to the WAL writer: a receive time that it does not have yet
-        # would be older than the watermark.
+        # Nothing is awaited between here and the WAL writer. The watermark comes from the events
+        # that the WAL writer has, so it could pass the receive time of an event that is not there.
         received_us = self._clock.now_us()
         identities = identify(batch, idempotency_keys=idempotency_keys, received_us=received_us)
         commit = Commit(durable=durable)
@@ -143,7 +156,7 @@ class Committer:
             owner.duplicates += duplicates
         waits = {owner: owner.join(durable=durable) for owner in shared}
         if new:
-            if commit not in waits:  # it is when the batch repeats an event of its own
+            if commit not in waits:  # it is there if the batch repeats one of its own events
                 waits[commit] = commit.join(durable=durable)
             self._commit(commit, batch.events, identities, new, received_us)
         return Submission(identities.ids, new, list(waits.values()))
@@ -162,9 +175,9 @@ class Committer:
         received_us: int,
     ) -> None:
         """Hand the events at `positions` to the WAL writer."""
-        everything = len(positions) == len(identities.keys)
         keys = identities.keys
-        commit.keys = keys if everything else [keys[position] for position in positions]
+        all_new = len(positions) == len(keys)
+        commit.keys = keys if all_new else [keys[position] for position in positions]
         try:
             taken = self._wal_writer.submit(
                 new_rows(events, identities, positions, received_us),
@@ -172,7 +185,7 @@ class Committer:
                 keep=not commit.durable,
                 done=functools.partial(self._settle, commit),
             )
-        except Exception as unexpected:  # whatever it is, the waiting requests must hear of it
+        except Exception as unexpected:  # any error, because requests wait for the commit
             self._refuse(commit, unexpected)
             return
         if not taken:
@@ -181,7 +194,7 @@ class Committer:
             commit.finish(None, durable=False)
 
     def _settle(self, commit: Commit, error: Exception | None) -> None:
-        """The WAL writer is done with the commit."""
+        """Finish the commit after the WAL writer; `error` is set if it is not in the WAL."""
         if error is not None and commit.durable:
             self._refuse(commit, NotDurableError())
             return

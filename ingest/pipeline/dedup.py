@@ -1,17 +1,16 @@
-"""The dedup window: the events seen recently, in two phases.
+"""The dedup window: remembers the keys of recent events, to find duplicates.
 
-An event is known by its key (`identity.Identities.keys`): its name, id and own time.
+The key of an event (`identity.Identities.keys`) is made from its name, id and own time.
 
 Invariants:
-- a key is *claimed* while its event is on the way to the buffer, and *confirmed* only once the
-  event is safely there; a failed write releases the claim, so that a retry is not taken for a
-  duplicate of something that was never kept;
-- whoever brings a key that is claimed shares the fate of the one who claimed it;
-- memory is bounded: two generations of confirmed keys, of which the older one is forgotten when the
-  younger is full. So between half the window and the whole window is remembered.
+- A key is *claimed* while its event is written, and *confirmed* once the event is in the buffer. A
+  failed write releases the claim, so that a retry of the lost event is not dropped as a duplicate.
+- A request that repeats a claimed key shares the outcome of the claim.
+- Memory is bounded. Confirmed keys are kept in two generations. When the young generation is full,
+  the old one is forgotten. So at least half the window is remembered.
 
-Not thread-safe: it belongs to the event loop. It is not the last word either: what it has
-forgotten, the table still collapses.
+Not thread-safe: it belongs to the event loop. A duplicate of a forgotten event is stored, and the
+table collapses it.
 """
 
 from collections import Counter
@@ -19,28 +18,37 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 Owner = TypeVar("Owner")
-"""Whatever stands for the fate of a claim, such as a commit."""
+"""The object that claims keys, such as a commit."""
 
 
 class DedupWindow(Generic[Owner]):
+    """The keys of recent events, claimed or confirmed."""
+
     def __init__(self, *, keys_max: int) -> None:
+        """Remember about `keys_max` confirmed keys."""
         self._generation_keys_max = max(1, keys_max // 2)
         self._claimed: dict[str, Owner] = {}
         self._young: set[str] = set()
         self._old: set[str] = set()
 
     def __len__(self) -> int:
-        """How many keys are remembered as confirmed."""
+        """Return the number of confirmed keys that are remembered."""
         return len(self._young) + len(self._old)
 
     def claim(self, keys: Sequence[str], owner: Owner) -> tuple[Sequence[int], Mapping[Owner, int]]:
-        """Claim the keys that are new, for `owner`.
+        """Claim the new keys for `owner`.
 
-        Returns the positions of the new keys (of a repeated one the first), and the owners of the
-        claims whose fate other positions share, with how many do; the rest are confirmed already.
+        Args:
+            keys: keys of events, in order.
+            owner: the owner of the new claims.
+
+        Returns:
+            (positions of the new keys, owners). If `keys` has a new key twice, only the first
+            position is new. `owners` maps the owner of each earlier claim, or `owner` itself, to
+            the number of positions that repeat its keys. All other positions have confirmed keys.
         """
         unique = set(keys)
-        if (  # PERF: all new, the common case, without a step of Python for each key
+        if (  # PERF: the common case: all keys are new, so no Python code runs for each key
             len(unique) == len(keys)
             and unique.isdisjoint(self._young)
             and unique.isdisjoint(self._old)
@@ -62,24 +70,20 @@ class DedupWindow(Generic[Owner]):
         return fresh, shared
 
     def confirm(self, keys: Iterable[str]) -> None:
-        """The claimed `keys` are safe: from now on they are duplicates."""
-        self._settle(keys)
-        self._young.update(keys)
-        self._turn()
+        """Confirm claimed keys, because their events are in the buffer."""
+        self._end_claims(keys)
+        self.remember(keys)
 
     def release(self, keys: Iterable[str]) -> None:
-        """The claimed `keys` were not kept: the next to bring them is the first again."""
-        self._settle(keys)
+        """Release claimed keys, because their events were not kept."""
+        self._end_claims(keys)
 
     def remember(self, keys: Iterable[str]) -> None:
-        """`keys` are known to be safe, whoever brought them: they are duplicates from now on."""
+        """Confirm keys that were not claimed, such as those of replayed events."""
         self._young.update(keys)
-        self._turn()
-
-    def _turn(self) -> None:
         if len(self._young) >= self._generation_keys_max:
             self._old, self._young = self._young, set()
 
-    def _settle(self, keys: Iterable[str]) -> None:
+    def _end_claims(self, keys: Iterable[str]) -> None:
         for key in keys:
             del self._claimed[key]

@@ -1,9 +1,9 @@
-"""The flusher: a thread that moves the buffer into the table, trying until storage has it.
+"""The flusher: a thread that moves rows from the ring buffer into the table.
 
 Invariants:
-- slots are released only after the writer confirmed their rows;
-- every attempt for the same slots sends the same rows in the same order under the same token;
-- it never gives up while the service runs.
+- Slots are released only after the writer has confirmed their rows.
+- Every attempt for the same slots sends the same rows in the same order with the same token.
+- The flusher never gives up while the service runs.
 """
 
 import threading
@@ -29,14 +29,21 @@ log = structlog.get_logger()
 
 
 class FlushObserver(Protocol):
-    """Who counts flushes."""
+    """Counts flushes."""
 
-    def flushed(self, *, rows: int, reason: str, seconds: float) -> None: ...
+    def flushed(self, *, rows: int, reason: str, seconds: float) -> None:
+        """Count one flush; `reason` is the one that `RingBuffer.take` returned."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlushLimits:
-    """What makes a flush due: rows or bytes in the buffer, or the age of its oldest row."""
+    """The limits at which a flush is due.
+
+    Attributes:
+        rows: rows that wait in the buffer.
+        bytes: bytes that wait in the buffer.
+        age_s: age of the oldest slot that waits, in seconds.
+    """
 
     rows: int
     bytes: int
@@ -44,7 +51,7 @@ class FlushLimits:
 
 
 class Flusher:
-    """The thread that flushes the buffer."""
+    """Flushes the ring buffer, in a thread of its own."""
 
     def __init__(
         self,
@@ -57,23 +64,24 @@ class Flusher:
         limits: FlushLimits,
         prepare_thread: Callable[[], None] = lambda: None,
     ) -> None:
-        """Join the parts.
+        """Connect the parts. `start` starts the thread.
 
         Args:
             ring: the buffer.
-            writer: writes rows to the table until they are stored.
-            ledger: counts what was stored.
-            observer: is told of every flush.
-            wal: where spilled slots are read back and stored ones forgotten; None without a WAL.
-            limits: what makes a flush due.
-            prepare_thread: called in the flusher's thread at its start.
+            writer: retries each insert until the rows are stored.
+            ledger: counts stored, dead-lettered and lost events.
+            observer: counts flushes.
+            wal: the WAL: spilled slots are read from it, and stored ones are checkpointed. None
+                without a WAL.
+            limits: the limits at which a flush is due.
+            prepare_thread: called at the start of the flusher's thread.
         """
         self._wal = wal
         self._ring = ring
         self._writer = writer
         self._ledger = ledger
         self._observer = observer
-        # Tokens must be unique to the WAL, or to this process if there is none.
+        # Tokens must be unique to this WAL, or to this process if there is no WAL.
         self._stream_id = wal.stream_id if wal is not None else uuid.uuid4().hex
         self._limits = limits
         self._prepare_thread = prepare_thread
@@ -84,31 +92,34 @@ class Flusher:
         self._thread = threading.Thread(target=self._run, name="flusher", daemon=True)
 
     def start(self) -> None:
-        """Open storage, trying until that works, then flush whenever it is due."""
+        """Start the thread: it opens storage, with retries, and then flushes."""
         self._thread.start()
 
     def wait_open(self, timeout_s: float) -> bool:
-        """Whether storage could be opened within `timeout_s`."""
+        """Wait until storage is open; return whether it was within `timeout_s`."""
         return self._opened.wait(timeout_s)
 
     def close(self) -> None:
-        """Flush what is buffered, then end. Does not block: join does."""
+        """Flush everything in the buffer, then end the thread. Does not block; `join` does."""
         self._ring.close()
         if not self._opened.is_set() and self._ring.usage().rows == 0:
-            self._writer.abandon()  # storage never came, and nothing waits for it
+            self._writer.abandon()  # storage was never open, and there are no rows for it
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the end. False when storage did not take everything in `timeout_s`."""
+        """Wait for the end of the thread; return whether all rows were stored in `timeout_s`."""
         self._thread.join(timeout_s)
         self._writer.abandon()  # ends a retry that is still waiting
         return not self._thread.is_alive() and self._ring.usage().rows == 0
 
     def flush(self) -> Future[None]:
-        """Flush what is buffered now; the future is done when all of it is stored."""
+        """Flush everything in the buffer now; return a future that is done when it is stored."""
         return self._when_released(self._ring.request_flush)
 
     def stored(self) -> Future[None]:
-        """Done when what is buffered now is stored; flushes nothing by itself."""
+        """Return a future that is done when everything in the buffer now is stored.
+
+        This does not make a flush due.
+        """
         return self._when_released(lambda: self._ring.appended)
 
     def _when_released(self, sequence: Callable[[], int]) -> Future[None]:
@@ -120,23 +131,26 @@ class Flusher:
 
     @property
     def state(self) -> State:
-        """Of storage: "ok" when it is open and took the last attempt."""
+        """The state of storage: "ok" if it is open and the last insert succeeded."""
         is_open = self._opened.is_set() and self._thread.is_alive()
         state = self._writer.state
         return state if is_open or state != "ok" else "failed"
 
     @property
     def is_stalled(self) -> bool:
-        """Whether storage has not answered an insert for long."""
+        """Whether an insert has been running for longer than `retrying_writer.STALLED_S`."""
         return self._writer.is_stalled
 
     @property
     def recoveries(self) -> int:
-        """How often storage has worked again after it did not."""
+        """How often an insert has succeeded after one had failed."""
         return self._writer.recoveries
 
     def drain_s(self) -> float:
-        """How long the buffer would take to drain at the measured rate; 1 before any flush."""
+        """Return how many seconds it takes to store the buffer at the measured rate.
+
+        1 before the first flush.
+        """
         return self._ring.usage().rows / self._rows_per_s if self._rows_per_s else 1.0
 
     def _run(self) -> None:
@@ -147,12 +161,12 @@ class Flusher:
             while self._flush_next():
                 pass
         except AbandonedError:
-            pass  # at shutdown: the slots stay unreleased
+            pass  # the service stops; the slots are not released
         finally:
             self._writer.close()
 
     def _flush_next(self) -> bool:
-        """False at the end."""
+        """Wait for a flush and do it; return False if the buffer is closed and empty."""
         slots, reason = self._ring.take(
             rows=self._limits.rows, bytes=self._limits.bytes, age_s=self._limits.age_s
         )
@@ -163,15 +177,15 @@ class Flusher:
         table = to_columns(to_structs(batches))
         token = self._token(slots)
         rows = table.num_rows
-        dead = self._writer.store(table, token=token) if rows else 0
+        dead_lettered = self._writer.store(table, token=token) if rows else 0
         seconds = time.perf_counter() - started_s
-        # Half weight to the newest flush: follows a change within a few flushes.
+        # The newest flush has half the weight, so the rate follows a change within a few flushes.
         rate = rows / max(seconds, 1e-6)
         self._rows_per_s = (self._rows_per_s + rate) / 2 if self._rows_per_s else rate
         self._checkpoint(slots)
         self._ring.release(slots)
-        self._ledger.settle("stored", rows - dead)
-        self._ledger.settle("dead_lettered", dead)
+        self._ledger.settle("stored", rows - dead_lettered)
+        self._ledger.settle("dead_lettered", dead_lettered)
         self._observer.flushed(rows=rows, reason=reason, seconds=seconds)
         self._notify()
         return True
@@ -183,17 +197,20 @@ class Flusher:
         try:
             return conform(self._wal.read(slot.location))
         except (DamagedError, OSError) as error:
-            # It was whole when it was written or recovered: the disk has lost it since.
-            log.error("events in the log can't be read", rows=slot.rows, error=str(error))
+            # The record was intact when it was written or recovered, so the disk has damaged it.
+            log.error("events in the WAL can't be read", rows=slot.rows, error=str(error))
             self._ledger.settle("lost", slot.rows)
             return None
 
     def _token(self, slots: Sequence[Slot]) -> str:
-        """The same for the same rows, in this process and, as far as they are in the log, the next:
-        a sequence number of the log stands for the same rows for ever."""
-        logged = [slot.location.sequence for slot in slots if slot.location is not None]
-        if len(logged) == len(slots):
-            return f"{self._stream_id}-{logged[0]}-{logged[-1]}"
+        """Return the deduplication token of a flush.
+
+        If all rows are in the WAL, the same rows have the same token after a restart, too: a
+        sequence number of the WAL always stands for the same rows.
+        """
+        sequences = [slot.location.sequence for slot in slots if slot.location is not None]
+        if len(sequences) == len(slots):
+            return f"{self._stream_id}-{sequences[0]}-{sequences[-1]}"
         return f"{self._stream_id}-{uuid.uuid4().hex}"
 
     def _checkpoint(self, slots: Sequence[Slot]) -> None:
@@ -203,14 +220,15 @@ class Flusher:
         try:
             self._wal.checkpoint(last.sequence + 1)
         except WalError as error:
-            # At worst the same rows are sent again after a restart, and collapse in the table.
-            log.warning("the log could not be shortened", error=str(error))
+            # At worst the same rows are inserted again after a restart, and the table collapses
+            # them.
+            log.warning("the WAL could not be shortened", error=str(error))
 
     def _notify(self) -> None:
         with self._waiting_lock:
             released = self._ring.released
             done = [future for sequence, future in self._waiting if sequence <= released]
-            # A waiter that gave up is forgotten, however long storage stays away.
+            # Waiters that gave up are removed, so that the list stays short if storage is down.
             self._waiting = [w for w in self._waiting if w[0] > released and not w[1].done()]
         for future in done:
             if future.set_running_or_notify_cancel():

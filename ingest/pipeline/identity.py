@@ -1,12 +1,18 @@
-"""Name, id and own time: what makes a retry the same event.
+"""The identity of an event: its name, id and own time. A retry has the same identity.
 
-id: the client's `id` > `Idempotency-Key` (with the index in a batch) > a 128-bit content hash when
-the event states its time > a random UUIDv7. An id is opaque: no time is read out of it.
+The id of an event is the first of these that exists:
+1. the `id` that the client sent,
+2. a hash of the request's `Idempotency-Key` and the event's index in the request,
+3. a 128-bit hash of the content, if the event states its time,
+4. a random UUIDv7.
 
-The dedup window, the table's sort key and the rollups use the same three. The own time is
-`key_time`, which never depends on the arrival of an event that has an id: it is a constant when the
-event states no time. Only an event with neither id nor time, which nothing can repeat, is keyed by
-its arrival.
+An id is opaque: no time is read from it.
+
+The own time is the `key_time`: the time that the event states, or else a constant. So it does not
+depend on when the event arrives. Case 4 is the exception: its `key_time` is the receive time, which
+does no harm because a random id is never repeated.
+
+The dedup window, the sort key of the table and the rollups all use name, id and `key_time`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,8 +31,14 @@ from storage.tables.schema import KEY_TIME_UNKNOWN_US
 
 @dataclass(slots=True)  # PERF: frozen costs 0.2 µs for each field
 class Identities:
-    """One entry for each event of a batch, in order; times in µs since 1970; keys: the same for
-    the same event only."""
+    """The identities of the events of a batch. Each list has one entry per event, in order.
+
+    Attributes:
+        ids: ids, made up where the client sent none.
+        event_times_us: the times that the events state, or else the receive time, in µs since 1970.
+        key_times_us: own times, in µs since 1970.
+        keys: dedup keys. Two events have the same key only if they have the same identity.
+    """
 
     ids: Sequence[str]
     event_times_us: Sequence[int]
@@ -71,7 +83,11 @@ def identify(
 
 
 def keys_of(batch: pa.RecordBatch) -> list[str]:
-    """What `identify` made of the events of a record batch, of either schema."""
+    """Return the dedup keys of a record batch, as `identify` made them.
+
+    Args:
+        batch: of RECORD_SCHEMA or TEXT_SCHEMA.
+    """
     if "text" in batch.schema.names:
         names: Iterable[str] = (_Name.decode(text.as_py()).name for text in batch.column("text"))
     else:
@@ -88,7 +104,7 @@ _Name = msgspec.json.Decoder(_Named)
 
 
 def _keys(ids: Iterable[str], names: Iterable[str], key_times_us: Iterable[int]) -> list[str]:
-    # Neither ids nor names have a NUL, so no two events have one key.
+    # Ids and names contain no NUL, so different events have different keys.
     return [
         f"{event_id}\0{name}\0{key_time_us}"
         for event_id, name, key_time_us in zip(ids, names, key_times_us, strict=True)
@@ -96,10 +112,10 @@ def _keys(ids: Iterable[str], names: Iterable[str], key_times_us: Iterable[int])
 
 
 def _content_id(raw: Any) -> str:
-    """Equal for events with equal content, whatever the order of their keys."""
+    # Sorted, so that the order of the keys in the JSON does not matter.
     return blake2b(orjson.dumps(raw, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
 
 def _keyed_id(idempotency_key: str, index: int) -> str:
-    # Hashed, so that no key and index together can spell a client's own id.
+    # Hashed, so that a key and an index together can't equal an id that a client sent.
     return blake2b(f"{idempotency_key}\0{index}".encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""The entry to the pipeline: the way of a request, from its body to its receipt."""
+"""The ingestor: the entry to the pipeline. It turns the body of a request into a receipt."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from ingest.pipeline.request import IngestRequest, Receipt
 
 
 class Ingestor:
-    """Ingests requests: decompress, parse, commit, wait."""
+    """Ingests requests: decompresses, parses and commits them, and waits for the commit."""
 
     def __init__(
         self,
@@ -24,12 +24,12 @@ class Ingestor:
         batch_requests_max: int,
         stored_timeout_s: float,
     ) -> None:
-        """Join the parts.
+        """Connect the parts.
 
         Args:
             parser: turns bodies into batches of valid events.
-            committer: decides the outcome of every event.
-            flusher: tells when everything buffered is stored.
+            committer: deduplicates and commits the events.
+            flusher: tells when the buffer is stored.
             batch_requests_max: see `RequestBatcher`.
             stored_timeout_s: how long `ack=stored` waits for storage, in seconds.
         """
@@ -50,13 +50,14 @@ class Ingestor:
         }
 
     async def ingest(self, request: IngestRequest) -> Receipt:
-        """Ingest one request, and return once what its `ack` promises holds for all its events.
+        """Ingest one request. Returns when all its events have reached the level of its `ack`.
 
         Raises:
-            IngestError: nothing of the request was accepted that was not accepted before.
+            IngestError: the request was rejected or refused; or its events were accepted but did
+                not reach the level in time.
         """
         body = await self._parser.decompress(request.body, request.encoding)
-        # A large body is parsed by itself: others would wait for it.
+        # A large body is parsed by itself, because the other requests of a group would wait for it.
         if len(body) < LARGE_BYTES and _can_be_batched(request):
             batcher = self._batchers[request.body_format, request.ack == "durable"]
             return await batcher.add(body, request.idempotency_key)
@@ -64,19 +65,25 @@ class Ingestor:
         return await self.accept(batch, request)
 
     async def parse(self, request: IngestRequest) -> Batch:
-        """Take the first half of `ingest`, for a caller that counts the events before `accept`.
+        """Do the first half of `ingest`: decompress and parse.
+
+        For callers that apply a limit to the number of events before `accept`.
 
         Raises:
-            IngestError: the body can't be read.
+            IngestError: the body can't be decompressed or parsed.
         """
         body = await self._parser.decompress(request.body, request.encoding)
         return await self._parser.parse(request.body_format, body)
 
     async def accept(self, batch: Batch, request: IngestRequest) -> Receipt:
-        """Take the second half of `ingest`; `batch` holds the events of `request`.
+        """Do the second half of `ingest`: commit and wait.
+
+        Args:
+            batch: the events of the request.
+            request: the request.
 
         Raises:
-            IngestError: as `ingest` does.
+            IngestError: see `ingest`.
         """
         rejected = batch.size - len(batch.events)
         if rejected and not (request.partial and batch.events):

@@ -1,4 +1,4 @@
-"""The pipeline of one worker as a whole: start, flush, close, drain."""
+"""The pipeline of one worker: start, flush, close and drain of all its parts."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from storage.wal.wal import Wal
 
 
 class Pipeline:
-    """From requests to the table: the parts, and their life."""
+    """The parts between requests and the table."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Pipeline:
         ring: RingBuffer,
         flusher: Flusher,
     ) -> None:
-        """Take the parts, in the order of the flow; `wal` is None if it is switched off."""
+        """Hold the parts, in the order of the flow; `wal` is None if it is disabled."""
         self.ingestor = ingestor
         self.dedup = dedup
         self.wal = wal
@@ -37,7 +37,7 @@ class Pipeline:
 
     @property
     def is_closed(self) -> bool:
-        """Whether events are refused because the worker stops."""
+        """Whether events are refused because the worker is stopping."""
         return self._closing is not None
 
     async def start(self, *, wait_s: float) -> bool:
@@ -47,24 +47,34 @@ class Pipeline:
         return await loop.run_in_executor(None, self.flusher.wait_open, wait_s)
 
     async def flush(self) -> None:
-        """Make everything that was acknowledged so far queryable."""
+        """Store everything that was acknowledged so far, so that queries see it."""
         await self.wal_writer.settled()
         await asyncio.wrap_future(self.flusher.flush())
 
     def oldest_received_us(self) -> int | None:
-        """Return when the oldest event that is not stored was received, in µs since 1970."""
+        """Return when the oldest event that is not stored was received, in µs since 1970.
+
+        None if all events are stored.
+        """
         times = (self.wal_writer.oldest_received_us(), self.ring.oldest_received_us())
         return min((time_us for time_us in times if time_us is not None), default=None)
 
     def close(self) -> None:
-        """Refuse events from now on, and flush those that were taken. Does not block."""
+        """Refuse events from now on, and flush the accepted ones. Does not block."""
         if self._closing is None:
             self._committer.close()
             self._closing = asyncio.get_running_loop().create_task(self._close_flusher())
 
     async def drain(self, *, timeout_s: float) -> bool:
-        """Wait after `close` until everything is stored; False if `timeout_s` did not suffice."""
-        assert self._closing is not None, "close must be called before"
+        """Wait until everything is stored, then close the WAL. Call `close` before.
+
+        Args:
+            timeout_s: how long to wait, in seconds.
+
+        Returns:
+            Whether everything was stored in time.
+        """
+        assert self._closing is not None, "call close before drain"
         await self._closing
         loop = asyncio.get_running_loop()
         is_drained = await loop.run_in_executor(None, self.flusher.join, timeout_s)

@@ -1,4 +1,4 @@
-"""A request for ingestion, and its receipt: what HTTP hands over and gets back."""
+"""The ingest request, which HTTP passes to the pipeline, and the receipt, which it gets back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from ingest.errors import EventError
 from ingest.parsing.formats import BodyFormat
 
 Ack = Literal["buffered", "durable", "stored"]
-"""What a 201 promises: the events are in memory, in the WAL on disk, or in the table."""
+"""Acknowledgement level. A 201 promises that the events are in memory, in the WAL, or in the table.
+"""
 ACKS: tuple[Ack, ...] = get_args(Ack)
 
 
@@ -17,12 +18,12 @@ class IngestRequest:
     """The events of one request, not parsed yet.
 
     Attributes:
-        body: as it was sent.
+        body: the body as it was sent, compressed or not.
         body_format: how the body holds its events.
         encoding: the Content-Encoding; "" for none.
-        idempotency_key: names the request; events without an id get one made from it.
+        idempotency_key: the Idempotency-Key. Events without an id get one made from it.
         partial: whether the valid events are accepted if others are invalid.
-        ack: what the reply is to promise.
+        ack: the acknowledgement level.
     """
 
     body: bytes
@@ -35,12 +36,12 @@ class IngestRequest:
 
 @dataclass(slots=True)
 class Receipt:
-    """What became of a request that was accepted.
+    """The outcome of a request that was accepted.
 
     Attributes:
-        ids: one for each event of the request, in order; None where it was rejected.
-        duplicates: how many of the accepted events were deduplicated.
-        rejected: why the others were rejected, at most `validation.ERRORS_MAX` of them.
+        ids: the id of each event of the request, in order; None if the event was rejected.
+        duplicates: how many events were deduplicated.
+        rejected: errors of the rejected events, at most `validation.ERRORS_MAX`.
     """
 
     ids: Sequence[str | None]

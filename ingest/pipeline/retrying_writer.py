@@ -1,9 +1,11 @@
-"""Getting a flush into the table: try again what may work, set aside the rows that never will.
+"""The retrying writer: inserts the rows of a flush, with retries, until all are stored.
 
-A permanent error bisects the rows until the bad ones are alone, and those become dead letters; the
-others are stored. n rows with one bad one take about 2·log2(n) inserts. After `SINGLES_MAX` bad
-rows in one flush what still fails is set aside in whole pieces: more is wrong then than rows.
-Rows that storage has not the memory for are halved as well, and none of them set aside.
+- After a transient error or a pause, the same rows are inserted again.
+- After a permanent error, the rows are halved until each bad row is found. Bad rows become dead
+  letters, the others are stored. n rows with one bad row take about 2·log2(n) inserts.
+- After `SINGLES_MAX` bad rows in one flush, pieces are no longer halved. A piece that fails becomes
+  dead letters as a whole, because then the cause is probably not single rows.
+- If storage lacks memory for the rows, they are halved, too, but none become dead letters.
 """
 
 import threading
@@ -25,47 +27,61 @@ from storage.errors import (
 )
 
 RETRY_WAITS_S = (0.2, 30.0)
-"""Between attempts: the first wait and the longest; every one is jittered by the first."""
+"""The first and the longest wait between attempts. A jitter of up to the first wait is added."""
 TOO_MANY_PARTS_WAITS = 25
-"""How many first waits it is at least when there are too many parts: 5 s."""
+"""The shortest wait after TOO_MANY_PARTS, in multiples of the first wait: 5 s."""
 SINGLES_MAX = 100
+"""Bad rows in one flush after which pieces are no longer halved."""
 OUT_OF_MEMORY_ATTEMPTS = 3
-"""With the same rows, before they are halved: the server may be short of memory by chance."""
+"""Attempts with the same rows before they are halved. The lack of memory may be temporary."""
 HALVED_ROWS_MIN = 1_000
-"""Fewer need so little memory that it is not they who lack it."""
+"""Fewer rows are not halved for lack of memory, because they need too little to be the cause."""
 STALLED_S = 10.0
-"""An attempt that takes longer counts as storage that does not answer, long before it times out."""
+"""An attempt that takes longer counts as failed storage. The timeout of an insert is longer."""
 
 State = Literal["ok", "failed", "paused"]
-"""Of storage: it took the last attempt; it did not, or has not yet; an operator must act."""
+"""The state of storage.
+
+ok: the last attempt succeeded. failed: the last attempt failed, or one takes too long. paused: the
+last attempt failed, and an operator must act.
+"""
 
 log = structlog.get_logger()
 
 
 class AbandonedError(Exception):
-    """The service stops, and storage has not taken the rows."""
+    """The service stops before the rows are stored."""
 
 
 class TooLargeError(Exception):
-    """Storage has not the memory for so many rows at once."""
+    """Storage lacks memory for so many rows at once."""
 
 
 class RowWriter(Protocol):
-    """What is needed of a writer; tests bring one that fails."""
+    """Writes rows to the table. Tests have a fake one."""
 
-    def open(self) -> None: ...
-    def write(self, rows: pa.Table, *, token: str) -> None: ...
-    def close(self) -> None: ...
+    def open(self) -> None:
+        """Connect to storage. May be called again after a failure."""
+
+    def write(self, rows: pa.Table, *, token: str) -> None:
+        """Insert rows; `token` is the same for the same rows."""
+
+    def close(self) -> None:
+        """Disconnect."""
 
 
 class DeadLetterSink(Protocol):
-    """Where dead letters go."""
+    """Keeps dead letters."""
 
-    def add(self, rows: pa.Table, error: StorageError) -> None: ...
+    def add(self, rows: pa.Table, error: StorageError) -> None:
+        """Keep the rows, and the error with which storage refused them."""
 
 
 class RetryingWriter:
-    """Belongs to the flusher's thread; only `abandon` may be called from another."""
+    """Writes rows with retries until they are stored or dead-lettered.
+
+    Belongs to the flusher's thread. Other threads may only read the properties and call `abandon`.
+    """
 
     def __init__(
         self,
@@ -76,57 +92,78 @@ class RetryingWriter:
         retry_waits_s: tuple[float, float] = RETRY_WAITS_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """failed: called for every failed attempt; clock: monotonic, in seconds."""
+        """Set what to write to, and when to retry.
+
+        Args:
+            writer: writes to the table.
+            dead_letters: keeps rows that storage refuses for good.
+            failed: called for every failed attempt.
+            retry_waits_s: the first and the longest wait between attempts, in seconds.
+            clock: returns monotonic time, in seconds.
+        """
         self._writer = writer
         self._dead_letters = dead_letters
         self._failed = failed
         self._retry_waits_s = retry_waits_s
         self._clock = clock
         self._state: State = "ok"
-        self._said: tuple[State, int | None] = ("ok", None)
+        self._logged: tuple[State, int | None] = ("ok", None)
         self._attempt_began_s: float | None = None
         self._recoveries = 0
         self._abandon = threading.Event()
 
     @property
     def state(self) -> State:
-        """How storage took the last attempt; "failed" while one takes longer than STALLED_S."""
+        """The state after the last attempt; "failed" while an attempt is stalled."""
         return "failed" if self._state == "ok" and self.is_stalled else self._state
 
     @property
     def is_stalled(self) -> bool:
-        """Whether an attempt has gone on for longer than STALLED_S."""
+        """Whether an attempt has been running for longer than STALLED_S."""
         began_s = self._attempt_began_s
         return began_s is not None and self._clock() - began_s > STALLED_S
 
     @property
     def recoveries(self) -> int:
-        """How often storage has worked again after it did not."""
+        """How often an attempt has succeeded after one had failed."""
         return self._recoveries
 
     def abandon(self) -> None:
-        """End whatever is still being tried."""
+        """Stop retrying, now and later. A running attempt is not interrupted."""
         self._abandon.set()
 
     def open(self) -> None:
-        """Open storage, however long that takes. Raises AbandonedError."""
-        self._until_it_works(self._open)
+        """Open storage, with retries.
+
+        Raises:
+            AbandonedError: `abandon` was called.
+        """
+        self._retry(self._open)
 
     def close(self) -> None:
+        """Close storage."""
         self._writer.close()
 
     def store(self, rows: pa.Table, *, token: str) -> int:
-        """Store `rows` and return how many of them became dead letters. Raises AbandonedError.
+        """Store rows, with retries.
 
-        token: the same for the same rows in the same order.
+        Args:
+            rows: the rows.
+            token: deduplication token; the same for the same rows in the same order.
+
+        Returns:
+            How many of the rows became dead letters.
+
+        Raises:
+            AbandonedError: `abandon` was called.
         """
-        set_aside = 0
+        dead_lettered = 0
         pieces = [(rows, token)]
         while pieces:
             piece, piece_token = pieces.pop()
             refusal: PermanentError | None = None
             try:
-                self._until_it_works(
+                self._retry(
                     lambda: self._writer.write(piece, token=piece_token),  # noqa: B023
                     can_halve=piece.num_rows >= HALVED_ROWS_MIN,
                 )
@@ -135,32 +172,42 @@ class RetryingWriter:
                 log.warning("storage lacks memory for a flush: halving it", rows=piece.num_rows)
             except PermanentError as error:
                 refusal = error
-            if refusal is None or (piece.num_rows > 1 and set_aside < SINGLES_MAX):
+            if refusal is None or (piece.num_rows > 1 and dead_lettered < SINGLES_MAX):
                 middle = piece.num_rows // 2
-                # The same halves have the same tokens when it is all done again after a crash.
+                # If the flush is repeated after a crash, the same halves get the same tokens.
                 pieces += [
                     (piece.slice(middle), f"{piece_token}.1"),
                     (piece.slice(0, middle), f"{piece_token}.0"),
                 ]
                 continue
             log.error(
-                "storage refuses rows for good: set aside as dead letters",
+                "storage refuses rows for good: they are kept as dead letters",
                 rows=piece.num_rows,
                 error=str(refusal),
                 code=refusal.code,
             )
-            self._until_it_works(lambda: self._dead_letters.add(piece, refusal))  # noqa: B023
-            set_aside += piece.num_rows
-        return set_aside
+            self._retry(lambda: self._dead_letters.add(piece, refusal))  # noqa: B023
+            dead_lettered += piece.num_rows
+        return dead_lettered
 
     def _open(self) -> None:
         try:
             self._writer.open()
-        except PermanentError as error:  # there are no rows yet whose fault it could be
+        except PermanentError as error:  # no rows were sent, so an operator must act
             raise PausedError(str(error), error.code) from error
 
-    def _until_it_works(self, attempt: Callable[[], None], *, can_halve: bool = False) -> None:
-        """Raises PermanentError at once, AbandonedError at a stop, TooLargeError if can_halve."""
+    def _retry(self, attempt: Callable[[], None], *, can_halve: bool = False) -> None:
+        """Call `attempt` until it succeeds.
+
+        Args:
+            attempt: what to try.
+            can_halve: whether to raise TooLargeError instead of retrying for lack of memory.
+
+        Raises:
+            AbandonedError: `abandon` was called.
+            PermanentError: `attempt` raised it; it is not called again.
+            TooLargeError: storage lacks memory, even in attempt OUT_OF_MEMORY_ATTEMPTS or later.
+        """
         try:
             for retry in tenacity.Retrying(
                 retry=tenacity.retry_if_not_exception_type((PermanentError, TooLargeError)),
@@ -174,7 +221,7 @@ class RetryingWriter:
         except tenacity.RetryError as error:
             raise AbandonedError from error
         if self._state != "ok":
-            self._state, self._said = "ok", ("ok", None)
+            self._state, self._logged = "ok", ("ok", None)
             self._recoveries += 1
             log.info("storage takes rows again")
 
@@ -185,7 +232,7 @@ class RetryingWriter:
         )
         error = state.outcome.exception() if state.outcome is not None else None
         if getattr(error, "code", None) == TOO_MANY_PARTS:
-            # Storage must merge before it can take more: fewer and larger inserts help it.
+            # Storage must merge parts first. Fewer and larger inserts help it.
             return max(backoff(state), min(longest_s, TOO_MANY_PARTS_WAITS * first_s))
         return backoff(state)
 
@@ -201,7 +248,7 @@ class RetryingWriter:
             if can_halve and error.code == OUT_OF_MEMORY:
                 raise TooLargeError from error
             raise
-        except Exception as error:  # a bug, or a disk; the flusher must outlive it
+        except Exception as error:  # a bug or a failing disk must not end the flusher
             self._note(TransientError(f"{type(error).__name__}: {error}"))
             raise
         finally:
@@ -210,9 +257,9 @@ class RetryingWriter:
     def _note(self, error: StorageError) -> None:
         self._failed(error)
         self._state = "paused" if error.error_class == "paused" else "failed"
-        said = (self._state, error.code)
-        if self._said != said:  # one line for each reason, not for each attempt
-            self._said = said
+        reason = (self._state, error.code)
+        if self._logged != reason:  # log each reason once, not each attempt
+            self._logged = reason
             log.error(
                 "storage does not take rows: keeping them and trying again",
                 error=str(error),

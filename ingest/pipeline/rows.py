@@ -1,6 +1,6 @@
-"""From new events and their identities to record batches.
+"""Makes record batches from new events and their identities.
 
-Events of small requests stay plain lists until the WAL writer makes one record batch of many.
+The events of small requests stay plain lists. The WAL writer makes one record batch of many.
 """
 
 from array import array
@@ -16,19 +16,19 @@ from ingest.pipeline.identity import Identities
 T = TypeVar("T")
 
 _ROW_BYTES = 64
-"""Size of an id and the times of a row in Arrow, about."""
+"""About the size of the id and the times of a row in Arrow."""
 
 
 @dataclass(slots=True)
 class TextRows:
     """Events as compact JSON, with their identities.
 
-    PERF: a record batch of its own for every small request would take 90 µs of each.
+    PERF: making a record batch for every small request would take 90 µs of each.
 
     Attributes:
-        ids: of the events, in order.
-        times_us: event time, key time and receive time of each event, in µs since 1970.
-        texts: the events.
+        ids: ids of the events, in order.
+        times_us: three columns: event times, key times and receive times, in µs since 1970.
+        texts: the events as compact JSON, in order.
     """
 
     ids: Sequence[str]
@@ -40,7 +40,7 @@ class TextRows:
         return len(self.ids)
 
     def size_bytes(self) -> int:
-        """Return about the size that the rows will have in memory."""
+        """Return about the size of the rows as a record batch."""
         return sum(map(len, self.texts)) + _ROW_BYTES * len(self.texts)
 
     def record_batch(self) -> pa.RecordBatch:
@@ -51,7 +51,7 @@ class TextRows:
 
 
 def joined(several: Iterable[TextRows]) -> TextRows:
-    """Return the rows of all of `several`, in order."""
+    """Return the concatenation of `several`, which must not be empty."""
     first, *others = several
     if not others:
         return first
@@ -66,7 +66,7 @@ def joined(several: Iterable[TextRows]) -> TextRows:
 
 
 Rows: TypeAlias = "TextRows | pa.RecordBatch"
-"""New events: of a small request, or of a large one as RECORD_SCHEMA has them."""
+"""New events: texts of a small request, or a record batch of RECORD_SCHEMA of a large one."""
 
 
 def new_rows(
@@ -75,7 +75,14 @@ def new_rows(
     positions: Sequence[int],
     received_us: int,
 ) -> Rows:
-    """Return the events at `positions` with their identities, in order."""
+    """Return the new events with their identities.
+
+    Args:
+        events: the events of a batch.
+        identities: their identities.
+        positions: positions of the new events, in order.
+        received_us: when the batch was received, in µs since 1970.
+    """
     ids = _picked(identities.ids, positions)
     times_us = (
         _picked(identities.event_times_us, positions),
@@ -99,12 +106,12 @@ def record_batch(rows: Rows) -> pa.RecordBatch:
 
 
 def _picked(values: Sequence[T], positions: Sequence[int]) -> Sequence[T]:
-    if len(positions) == len(values):  # PERF: the common case, without a step for each event
+    if len(positions) == len(values):  # PERF: the common case, without a loop
         return values
     return [values[position] for position in positions]
 
 
 def _times(times_us: Sequence[int]) -> pa.Array:
-    """Times in µs since 1970 as a column; PERF: half of what pa.array takes for few."""
+    # PERF: takes half the time of pa.array if there are few values.
     data = pa.py_buffer(array("q", times_us))
     return pa.Array.from_buffers(TIME, len(times_us), [None, data])

@@ -1,10 +1,10 @@
-"""The WAL writer: takes new events through the write-ahead log (WAL) into the ring buffer.
+"""The WAL writer: writes new events to the write-ahead log (WAL), then to the ring buffer.
 
-Group commit without a timer: while one group is written and synced in a thread, the next one
-gathers. All of a group are safe together or fail together. Events of small requests in
-a group become one record batch. Without a WAL, events go straight into the buffer.
+It does group commit without a timer: while a thread writes and syncs one group, the next group is
+gathered. A group is written as a whole or not at all. The events of small requests in a group
+become one record batch. Without a WAL, events go directly into the buffer.
 
-Belongs to the event loop; only the writing happens in a thread.
+Belongs to the event loop. Only the writing happens in a thread.
 """
 
 import asyncio
@@ -20,7 +20,10 @@ from ingest.pipeline.rows import Rows, TextRows, joined, record_batch
 from storage.wal.wal import Location, Wal, WalError
 
 JOINED_BYTES_MAX = 4 * 1024 * 1024
-"""Of events that become one record batch: the buffer and a flush take it as a whole."""
+"""Size limit of events that are joined into one record batch.
+
+The limit is needed because the buffer and the flusher handle a record batch as a whole.
+"""
 
 Done = Callable[[Exception | None], None]
 
@@ -40,12 +43,12 @@ class WalWriter:
     """Writes record batches to the WAL and puts them into the ring buffer."""
 
     def __init__(self, *, ring: RingBuffer, wal: Wal | None, pending_bytes_max: int) -> None:
-        """Join the parts.
+        """Connect the parts.
 
         Args:
             ring: the buffer.
-            wal: the log; None to do without.
-            pending_bytes_max: bytes that may wait for the WAL if the disk is slow.
+            wal: the WAL; None if it is disabled.
+            pending_bytes_max: how many bytes may wait for the WAL if the disk is slow.
         """
         self._pending_bytes_max = pending_bytes_max
         self._ring = ring
@@ -60,18 +63,21 @@ class WalWriter:
 
     @property
     def healthy(self) -> bool:
-        """Whether the WAL took the last group."""
+        """Whether the last group was written to the WAL."""
         return self._healthy
 
     def submit(self, rows: Rows, *, received_us: int, keep: bool, done: Done) -> bool:
-        """Take new events, or return False if there is no room for them.
+        """Write new events to the WAL and the buffer.
 
         Args:
             rows: the events.
-            received_us: when the oldest of them was received, in µs since 1970.
-            keep: put them into the buffer even if they can't be written to the WAL.
-            done: called with None once they are in the WAL, if there is one, and in the buffer; or
-                with the WalError that kept them out of the WAL.
+            received_us: when the oldest event was received, in µs since 1970.
+            keep: whether to put the events into the buffer even if the WAL fails.
+            done: called with None when the events are in the WAL and the buffer, or with the
+                WalError if the WAL failed. Without a WAL, they are only in the buffer.
+
+        Returns:
+            Whether there was room. If not, `done` is not called.
         """
         if self._wal is None:
             if self._ring.append(record_batch(rows), received_us=received_us) is None:
@@ -95,12 +101,15 @@ class WalWriter:
         return True
 
     def oldest_received_us(self) -> int | None:
-        """Return when the oldest event that is not in the buffer yet was received."""
+        """Return when the oldest event that waits for the WAL was received, in µs since 1970.
+
+        None if no event waits.
+        """
         times = [entry.received_us for entry in self._writing + self._gathering]
         return min(times, default=None)
 
     def settled(self) -> asyncio.Future[None]:
-        """Return a future that is done when everything submitted so far is."""
+        """Return a future that is done when everything submitted so far is written or failed."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._settled < self._submitted:
             self._waiting.append((self._submitted, waiter))
@@ -109,7 +118,7 @@ class WalWriter:
         return waiter
 
     def close(self) -> None:
-        """Close the WAL. Nothing may be under way any more."""
+        """Close the WAL. Everything submitted must be settled before."""
         self._thread.shutdown()
         if self._wal is not None:
             self._wal.close()
@@ -117,7 +126,7 @@ class WalWriter:
     def _write_group(self, wal: Wal) -> None:
         self._writing, self._gathering = self._gathering, []
         loop = asyncio.get_running_loop()
-        # PERF: half of what run_in_executor takes, and nobody awaits this.
+        # PERF: takes half the time of run_in_executor, whose future is not needed here.
         self._thread.submit(_append, wal, self._writing).add_done_callback(
             lambda written: loop.call_soon_threadsafe(self._end_group, wal, written)
         )
@@ -128,7 +137,7 @@ class WalWriter:
         group, self._writing = self._writing, []
         self._pending_bytes -= sum(entry.bytes for entry in group)
         failure = written.exception()
-        # Whatever failed, a bug included: nothing of the group is safe.
+        # After any error, even a bug, nothing of the group may count as written.
         error = None if failure is None else WalError(f"{type(failure).__name__}: {failure}")
         self._note(error)
         if failure is None:
@@ -147,7 +156,7 @@ class WalWriter:
             self._write_group(wal)
 
     def _wake(self, settled: int) -> None:
-        """`settled` more entries are done: wake those that waited for them."""
+        """Count `settled` more entries as done, and wake the waiters whose entries are done."""
         self._settled += settled
         due = [waiter for target, waiter in self._waiting if target <= self._settled]
         self._waiting = [w for w in self._waiting if w[0] > self._settled]
@@ -158,14 +167,14 @@ class WalWriter:
     def _note(self, error: WalError | None) -> None:
         if error is None and not self._healthy:
             self._healthy = True
-            log.info("the WAL takes events again")
+            log.info("the WAL works again: accepting events")
         elif error is not None and self._healthy:
             self._healthy = False
-            log.error("the WAL takes no events: refusing them", error=str(error))
+            log.error("the WAL can't be written: refusing durable events", error=str(error))
 
 
 def _append(wal: Wal, entries: Sequence[_Entry]) -> list[tuple[pa.RecordBatch, Location]]:
-    """Write the events in order; return the record batches that were written, and where."""
+    """Write the events in order; return the record batches with their locations."""
     batches: list[pa.RecordBatch] = []
     for run in _runs(entries):
         texts = [rows for rows in run if isinstance(rows, TextRows)]
@@ -174,7 +183,7 @@ def _append(wal: Wal, entries: Sequence[_Entry]) -> list[tuple[pa.RecordBatch, L
 
 
 def _runs(entries: Sequence[_Entry]) -> Iterator[list[Rows]]:
-    """Yield the events of each record batch: texts that follow each other, or one of structs."""
+    """Yield the events of each record batch: several texts in a row, or one Arrow record batch."""
     run: list[Rows] = []
     size = 0
     for entry in entries:
@@ -192,5 +201,5 @@ def _runs(entries: Sequence[_Entry]) -> Iterator[list[Rows]]:
 
 
 def _size_bytes(rows: Rows) -> int:
-    # PERF: nbytes would take 20 µs more, and differs for slices only.
+    # PERF: nbytes takes 20 µs more. The result differs only for slices.
     return rows.size_bytes() if isinstance(rows, TextRows) else rows.get_total_buffer_size()
