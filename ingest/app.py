@@ -1,4 +1,4 @@
-"""The composition root: one worker of the service, built top to bottom."""
+"""The composition root: builds one worker of the service, step by step."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,13 +27,13 @@ def create_app(
     undrained: Callable[[], None] = lambda: None,
     clock: Clock | None = None,
 ) -> AsgiApp:
-    """Build one worker, which the ASGI lifespan starts.
+    """Build one worker. The ASGI lifespan starts it.
 
     Args:
-        settings: of the service.
+        settings: settings of the service.
         peers_dir: directory that the workers of one service share; None for one worker.
-        undrained: called at the end of a stop that left something to be stored.
-        clock: the machine's clocks, if not given.
+        undrained: called at the end of a stop that could not store all events.
+        clock: clock for all parts; by default the clock of the machine.
 
     Raises:
         KeysError: the file with the keys can't be read.

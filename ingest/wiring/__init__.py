@@ -1,1 +1,1 @@
-"""From settings to objects. Together with `ingest.app` the only code that knows every part."""
+"""Builds the parts of a worker from settings. Only this package and `ingest.app` know all parts."""

@@ -1,4 +1,4 @@
-"""Access control from settings."""
+"""Builds access control: API keys and rate limits."""
 
 from ingest.auth.access import Access
 from ingest.auth.keys import KeyRing
@@ -7,7 +7,7 @@ from ingest.config.settings import Settings
 
 
 def build_access(settings: Settings) -> Access:
-    """Read the keys and set the limits.
+    """Read the file with the keys, and set the rate limits.
 
     Raises:
         KeysError: the file with the keys can't be read.

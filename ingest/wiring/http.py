@@ -38,9 +38,10 @@ def build_http(
     instruments: RequestInstruments,
     clock: Clock,
 ) -> AsgiApp:
-    """Build the ASGI app that Granian calls. A request passes the apps from the last to the first.
+    """Build the ASGI app that Granian calls.
 
-    Falcon is the innermost one.
+    It is made of several apps. Each wraps the one before it, and Falcon is the innermost. So a
+    request passes them from the last in this function to the first.
     """
     acks = AckPolicy(default=settings.ack.level, has_wal=pipeline.wal is not None)
     saturation = Saturation(_watched(settings, pipeline), clock.monotonic_s)
@@ -112,7 +113,7 @@ def _build_table(
 
 
 def _checks(pipeline: Pipeline) -> dict[str, Callable[[], str]]:
-    """What /readyz checks, by name."""
+    """Return the checks of /readyz, by name."""
 
     def wal() -> str:
         return "ok" if pipeline.wal_writer.healthy else "failed"
@@ -126,7 +127,7 @@ def _checks(pipeline: Pipeline) -> dict[str, Callable[[], str]]:
 
 
 def _watched(settings: Settings, pipeline: Pipeline) -> dict[str, tuple[Callable[[], int], int]]:
-    """What the saturation header tells of: used bytes and the limit, by name."""
+    """Return the used bytes and the limit of each part in the saturation header, by name."""
     parts = {"buffer": (lambda: pipeline.ring.usage().bytes, settings.buffer.bytes)}
     if pipeline.wal is not None:
         parts["wal"] = (pipeline.wal.unstored_bytes, settings.wal.bytes)

@@ -1,4 +1,4 @@
-"""Step 2 of `create_app`: the pipeline of a worker, with what the WAL still has in its buffer."""
+"""Step 2 of `create_app`: the pipeline. The events that its WAL still has are in its buffer."""
 
 from prometheus_client import CollectorRegistry
 
@@ -21,6 +21,7 @@ from ingest.worker.recovery import WalLimits, claim_wal, replay
 from storage.wal.wal import Recovered, Wal
 
 RETRY_AFTER_MAX_S = 60
+"""The largest Retry-After of a refusal for lack of room."""
 
 
 def wal_limits(settings: Settings) -> WalLimits:
@@ -37,7 +38,7 @@ def build_pipeline(
     ledger: Ledger,
     clock: Clock,
 ) -> Pipeline:
-    """Build the pipeline. Reads what the WAL still has, which may take seconds.
+    """Build the pipeline, and replay the WAL, which may take seconds.
 
     Raises:
         OSError: the WAL can't be read or written.
@@ -46,7 +47,7 @@ def build_pipeline(
     recovered = wal.recover() if wal is not None else Recovered()
     dedup = DedupWindow[Commit](keys_max=settings.dedup.ids)
     ring = RingBuffer(
-        # An earlier process may have had more slots than this one is set to.
+        # Replay needs a slot for each record, and an earlier process may have had more slots.
         slots_max=settings.buffer.slots + len(recovered.backlog),
         rows_max=settings.buffer.rows,
         bytes_max=settings.buffer.bytes,
@@ -111,6 +112,7 @@ def _build_flusher(
         observer=instruments,
         wal=wal,
         limits=FlushLimits(settings.flush.rows, settings.flush.bytes, settings.flush.seconds),
-        # A server has cores of its own, or its operator decides.
+        # The embedded engine shares the cores with the event loop, so its threads get a lower
+        # priority. A server has its own cores, or its operator sets priorities.
         prepare_thread=give_way if settings.is_embedded else lambda: None,
     )

@@ -23,7 +23,13 @@ from storage.clickhouse.reader import Reader
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """The query side: its resources by path, and what must be closed."""
+    """The query side of a worker.
+
+    Attributes:
+        resources: Falcon resources by path.
+        responses: the cache of responses; runs the queries that are missing in it.
+        reader: queries the tables.
+    """
 
     resources: Mapping[str, QueryResource]
     responses: SingleFlightCache
@@ -44,7 +50,7 @@ def build_queries(
     registry: CollectorRegistry,
     clock: Clock,
 ) -> Queries:
-    """Build the resources of all queries."""
+    """Build the resources of all queries, and their cache."""
     instruments = QueryInstruments(registry)
     responses = SingleFlightCache(_build_cache(settings, instruments), instruments)
     context = QueryContext(
@@ -67,6 +73,6 @@ def _build_cache(settings: Settings, instruments: QueryInstruments) -> Cache:
     # Imported late: the Redis client takes half a second to import.
     from metrics_api.serving.redis_cache import RedisCache
 
-    # Services with the same storage may share responses, others must not.
+    # Services with the same storage may share cached responses. Other services must not.
     namespace = sha256(storage_dsn(settings).encode()).hexdigest()[:16]
     return RedisCache(settings.redis_url, namespace=namespace, on_state=instruments.cache_is_up)

@@ -1,4 +1,4 @@
-"""Step 1 of `create_app`: storage. Also the connections that the commands use."""
+"""Step 1 of `create_app`: storage. The commands get their connections from here, too."""
 
 import fcntl
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """What a worker has of storage.
+    """The connections of a worker to storage.
 
     Attributes:
         writer: inserts into the events table.
@@ -43,7 +43,7 @@ class Storage:
 
 
 def build_storage(settings: Settings) -> Storage:
-    """Prepare storage. Connects to nothing yet: the writer and the reader do when they are used.
+    """Build the connections to storage. The writer and the reader connect when they are used.
 
     Raises:
         OSError: the directory of the embedded engine can't be created.
@@ -65,14 +65,15 @@ def build_storage(settings: Settings) -> Storage:
 
 
 def storage_dsn(settings: Settings) -> str:
-    """Name the ClickHouse that `settings` choose, embedded or a server."""
+    """Return the DSN of the ClickHouse that `settings` choose: embedded or a server."""
     return settings.clickhouse_url or embedded_dsn(settings.data_dir)
 
 
 def open_writer(settings: Settings) -> Writer:
-    """A writer to the table that `settings` name, which is made when it is first needed.
+    """Return a writer to the events table. It connects and migrates the tables when it is opened.
 
-    Raises OSError when the embedded engine's directory can't be made.
+    Raises:
+        OSError: the directory of the embedded engine can't be created.
     """
     if settings.is_embedded:
         prepare_embedded(settings.data_dir)
@@ -92,7 +93,10 @@ def open_writer(settings: Settings) -> Writer:
 
 @contextmanager
 def migration_lock(data_dir: Path) -> Iterator[None]:
-    """Let one worker of a service migrate; the others then find nothing to do."""
+    """Hold the migration lock of a service, so that only one worker at a time migrates.
+
+    The next worker then finds nothing to do.
+    """
     with (data_dir / MIGRATION_LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -111,16 +115,27 @@ def _bring_up_to_date(client: Client, layout: ClusterLayout) -> None:
 
 
 def open_client(settings: Settings, *, timeout_s: int | None = None) -> Client:
-    """A client of the storage that `settings` name, which may also say how long it waits.
+    """Connect to the storage that `settings` choose.
 
-    Raises PausedError, UnavailableError.
+    Args:
+        settings: settings of the service.
+        timeout_s: timeout of requests, in seconds, if not the one in `settings`.
+
+    Raises:
+        PausedError: an operator must act.
+        UnavailableError: storage does not answer.
     """
     timeout_s = timeout_s or settings.clickhouse_timeout_seconds
     return _connect(settings, timeout_s=timeout_s, own={})
 
 
 def open_reading_client(settings: Settings) -> Client:
-    """A client whose queries can be stopped. Raises PausedError, UnavailableError."""
+    """Connect to storage for reading. Queries of this client can be stopped.
+
+    Raises:
+        PausedError: an operator must act.
+        UnavailableError: storage does not answer.
+    """
     return _connect(settings, timeout_s=settings.query.seconds + TIMEOUT_MARGIN_S, own=READ_ONLY)
 
 

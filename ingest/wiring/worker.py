@@ -1,4 +1,4 @@
-"""Step 5 of `create_app`: the worker among its siblings, and its life."""
+"""Step 5 of `create_app`: the connection to the other workers, and the start and stop."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ def build_peers(
     registry: CollectorRegistry,
     ledger: Ledger,
 ) -> Peers:
-    """Build the connection to the sibling workers; `directory` is None for one worker."""
+    """Build the connection to the other workers; `directory` is None for one worker."""
 
     async def scrape() -> bytes:
         return generate_latest(registry)
@@ -47,7 +47,7 @@ def build_lifespan(
     ledger: Ledger,
     undrained: Callable[[], None],
 ) -> Lifespan:
-    """Build what starts and stops the worker."""
+    """Build the object that starts and stops the worker."""
     return Lifespan(
         pipeline=pipeline,
         peers=peers,

@@ -1,1 +1,1 @@
-"""The life of one worker process among its siblings. Read `lifespan` first."""
+"""One worker process: its start and stop, and the other workers. Read `lifespan` first."""

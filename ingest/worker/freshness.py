@@ -1,4 +1,4 @@
-"""How fresh the table is: the watermark, and flushes on request, over all workers."""
+"""Freshness of the table, over all workers: the watermark, and flushes on request."""
 
 import asyncio
 
@@ -8,26 +8,26 @@ from ingest.worker.peers import Handlers, Peers
 
 
 class LocalFreshness:
-    """The freshness of what this worker has taken."""
+    """The freshness of the events that this worker accepted."""
 
     def __init__(self, *, pipeline: Pipeline, clock: Clock) -> None:
-        """Watch `pipeline` by `clock`."""
+        """Use `pipeline`, with receive times from `clock`."""
         self._pipeline = pipeline
         self._clock = clock
 
     async def flush(self) -> None:
-        """Make everything that this worker has acknowledged queryable."""
+        """Store everything that this worker has acknowledged, so that queries see it."""
         await self._pipeline.flush()
 
     def watermark_us(self) -> int:
-        """Return the time before which everything received is queryable, in µs since 1970."""
-        # The clock is read first: what arrives later was received later.
+        """Return the watermark, in µs since 1970: everything received before it is stored."""
+        # Read the clock first: an event that arrives after this has a later receive time.
         now_us = self._clock.now_us()
         oldest_us = self._pipeline.oldest_received_us()
         return now_us if oldest_us is None else min(now_us, oldest_us)
 
     def handlers(self) -> Handlers:
-        """What other workers may ask."""
+        """Return the handlers of requests from other workers, by name."""
 
         async def flush() -> bytes:
             await self.flush()
@@ -40,21 +40,31 @@ class LocalFreshness:
 
 
 class ServiceFreshness:
-    """Of all workers; the Freshness that metrics ask."""
+    """The freshness of the events of all workers. Implements `metrics_api`'s Freshness."""
 
     def __init__(self, *, local: LocalFreshness, peers: Peers) -> None:
+        """Combine this worker with its peers."""
         self._local = local
         self._peers = peers
 
     async def flush(self, *, timeout_s: float) -> None:
-        """Make everything acknowledged so far queryable. Raises TimeoutError."""
-        # Each has its own deadline, so that a worker that is slow is named.
+        """Store everything that any worker has acknowledged, so that queries see it.
+
+        Raises:
+            TimeoutError: this worker did not finish in `timeout_s` seconds, or another worker did
+                not (SilentWorkerError).
+        """
+        # Each has its own deadline, so that the error of a slow peer names that peer.
         await asyncio.gather(
             asyncio.wait_for(self._local.flush(), timeout_s),
             self._peers.ask("flush", timeout_s=timeout_s),
         )
 
     async def watermark_us(self) -> int:
-        """Everything received before it, in µs since 1970, is queryable. Raises TimeoutError."""
+        """Return the watermark of all workers, in µs since 1970.
+
+        Raises:
+            SilentWorkerError: a worker did not reply in time.
+        """
         others = await self._peers.ask("watermark")
         return min([self._local.watermark_us(), *map(int, others.values())])

@@ -1,8 +1,9 @@
-"""The life of a worker: up in one order, down in the other.
+"""Start and stop of a worker.
 
-Up: storage is opened and migrated (by the flusher, which tries until it works), the siblings can
-ask, requests are taken. Down: not ready, refuse, drain, close. It hangs on the ASGI lifespan,
-because Granian's own hooks run in the parent process.
+Start: the flusher opens and migrates storage, with retries. The worker replies to its peers, then
+it accepts requests. Stop: the worker is not ready, refuses events, drains, and closes its parts.
+
+Both are called by the ASGI lifespan, because Granian's own hooks run in the parent process.
 """
 
 import asyncio
@@ -22,9 +23,11 @@ from ingest.worker.recovery import Adopter
 from ingest.worker.storage_watch import StorageWatch
 
 OPEN_WAIT_S = 2.0
-"""How long a start waits for storage before it takes requests without it."""
+"""How long a start waits for storage before the worker accepts requests without it."""
 PARENT_CHECK_S = 1.0
+"""How often the worker checks whether its parent process is alive."""
 ADOPT_EVERY_S = 10.0
+"""How often WALs without a worker are looked for."""
 
 log = structlog.get_logger()
 
@@ -43,16 +46,16 @@ class Lifespan:
         shutdown_s: float,
         undrained: Callable[[], None],
     ) -> None:
-        """Take what has a life.
+        """Set what to start and stop.
 
         Args:
-            pipeline: takes and stores events.
-            peers: the connection to the sibling workers.
-            watch: looks after storage while the worker runs.
-            adopter: takes over the WALs of workers that are gone; None without a WAL.
+            pipeline: accepts and stores events.
+            peers: the connection to the other workers.
+            watch: watches storage while the worker runs.
+            adopter: adopts WALs without a worker; None without a WAL.
             close_queries: closes the query side.
-            shutdown_s: time to drain at the stop, in seconds.
-            undrained: called at the end if that time did not suffice.
+            shutdown_s: how long the stop may drain, in seconds.
+            undrained: called at the end of a stop that could not store all events.
         """
         self._pipeline = pipeline
         self._peers = peers
@@ -65,7 +68,7 @@ class Lifespan:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
-        """Start everything; the worker takes requests afterwards."""
+        """Start everything. After it, the worker gets requests."""
         loop = asyncio.get_running_loop()
         opening = loop.create_task(self._pipeline.start(wait_s=OPEN_WAIT_S))
         await self._peers.start()
@@ -101,7 +104,7 @@ class Lifespan:
             self._undrained()
 
     def close(self) -> None:
-        """Refuse events from now on, and flush those there are. Does not block."""
+        """Refuse events from now on, and flush the accepted ones. Does not block."""
         if not self._pipeline.is_closed:
             self._closed_s = time.monotonic()
             self._pipeline.close()
@@ -110,20 +113,21 @@ class Lifespan:
         while True:
             try:
                 await adopter.adopt()
-            except Exception as error:  # what can't be adopted now is safe where it lies
+            except Exception as error:  # the events stay in the other WAL, so try again later
                 log.error("a WAL could not be adopted", error=str(error))
             await asyncio.sleep(ADOPT_EVERY_S)
 
     def _on_sigterm(self) -> None:
         if self._pipeline.is_closed:
-            return  # Granian hangs when it is told twice
-        # Granian lets requests in flight finish before the shutdown event; a slow one must not
-        # use up the time to drain. Its own handler still has SIGINT, which does the same.
+            return  # Granian hangs if it is told to stop twice
+        # Granian waits for running requests before it sends the shutdown event. A slow request must
+        # not use up the time to drain, so the pipeline is closed now. SIGINT then makes Granian
+        # stop: its handler of SIGTERM was replaced by this one.
         self.close()
         signal.raise_signal(signal.SIGINT)
 
     async def _watch_parent(self) -> None:
-        """Stop when the parent process was killed: nobody else would stop this worker."""
+        """Stop if the parent process was killed, because nothing else would stop this worker."""
         parent = multiprocessing.parent_process()
         while parent is None or os.getppid() == parent.pid:
             await asyncio.sleep(PARENT_CHECK_S)

@@ -1,11 +1,11 @@
-"""The worker processes of one service, asking each other.
+"""Communication between the worker processes of one service.
 
-Every worker listens on a Unix socket in a directory that they share, and answers one-line
-questions: a question goes to all the others, so that an answer to a client speaks for the service
-and not for the worker that the client happened to reach. A worker without a directory is alone.
+Every worker listens on a Unix socket in a shared directory, and replies to requests of one line. A
+worker asks all its peers, so that its response to a client covers the whole service. A service with
+one worker has no such directory.
 
-A worker's number is the lowest that no living worker has; a lock tells, so that a killed worker's
-number is free again and its successor goes by the same.
+Each worker has a number: the lowest number that no living worker has. A file lock marks a number as
+taken. The lock of a killed worker is free, so its successor gets the same number.
 """
 
 import asyncio
@@ -22,8 +22,19 @@ ASK_TIMEOUT_S = 5.0
 
 
 class Peers:
+    """This worker's connection to its peers.
+
+    Attributes:
+        number: the number of this worker.
+    """
+
     def __init__(self, directory: Path | None, handlers: Handlers) -> None:
-        """directory: shared by the workers, None for one worker; handlers: by question."""
+        """Set what to share and what to reply. `start` takes the number.
+
+        Args:
+            directory: the directory that the workers share; None for one worker.
+            handlers: handlers by request.
+        """
         self._directory = directory
         self._handlers = handlers
         self._lock: IO[bytes] | None = None
@@ -31,7 +42,7 @@ class Peers:
         self.number = 1
 
     async def start(self) -> None:
-        """Take a number and answer questions."""
+        """Take a number, and start to reply to requests."""
         if self._directory is None:
             return
         while not self._take_number(self._directory):
@@ -41,6 +52,7 @@ class Peers:
         self._server = await asyncio.start_unix_server(self._serve, path)
 
     async def close(self) -> None:
+        """Stop replying, and free the number."""
         if self._server is not None:
             self._server.close()
             self._socket(self.number).unlink(missing_ok=True)
@@ -48,9 +60,17 @@ class Peers:
             self._lock.close()
 
     async def ask(self, question: str, *, timeout_s: float = ASK_TIMEOUT_S) -> dict[int, bytes]:
-        """The answers of all other workers that are alive, by their number.
+        """Send a request to all other living workers.
 
-        Raises SilentWorkerError when one of them does not answer in time.
+        Args:
+            question: the request, one line.
+            timeout_s: how long all workers together may take, in seconds.
+
+        Returns:
+            The reply of each worker, by its number.
+
+        Raises:
+            SilentWorkerError: a worker did not reply in time.
         """
         if self._directory is None:
             return {}
@@ -63,13 +83,17 @@ class Peers:
         except TimeoutError as error:
             silent = [number for number, task in asking.items() if task.cancelled()]
             raise SilentWorkerError(silent) from error
-        answers = {number: task.result() for number, task in asking.items()}
-        return {number: answer for number, answer in answers.items() if answer is not None}
+        replies = {number: task.result() for number, task in asking.items()}
+        return {number: reply for number, reply in replies.items() if reply is not None}
 
     async def ask_all(self, question: str) -> dict[int, bytes]:
-        """The answers of every worker, this one included, by their number.
+        """Send a request to all living workers, including this one.
 
-        Raises SilentWorkerError when one of them does not answer in time.
+        Returns:
+            The reply of each worker, by its number.
+
+        Raises:
+            SilentWorkerError: a worker did not reply in time.
         """
         return {self.number: await self._handlers[question](), **await self.ask(question)}
 
@@ -88,19 +112,22 @@ class Peers:
         return self._directory / f"{number}.sock"
 
     async def _ask(self, number: int, question: str) -> bytes | None:
-        """None when the worker is dead: whatever it had in memory is gone with it."""
+        """Return the reply of one worker, or None if the worker is dead.
+
+        A dead worker has nothing in memory that its reply would have to cover.
+        """
         try:
             reader, writer = await asyncio.open_unix_connection(self._socket(number))
         except (ConnectionRefusedError, FileNotFoundError):
             return None
         try:
             writer.write(question.encode() + b"\n")
-            answer = await reader.read(-1)
+            reply = await reader.read(-1)
         except ConnectionError:
             return None
         finally:
             writer.close()
-        return answer or None
+        return reply or None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -109,6 +136,6 @@ class Peers:
                 writer.write(await handler())
                 await writer.drain()
         except ConnectionError:
-            pass  # the one who asked gave up
+            pass  # the peer gave up
         finally:
             writer.close()

@@ -1,10 +1,13 @@
-"""What earlier processes left in their logs comes back: at the start, and when a worker is gone.
+"""Recovery of events from the WALs of earlier processes.
 
-Every worker has a directory of its own under one root, by the lowest number that is free; locks
-tell. At the start a worker takes over the directory with what is in it. Directories that nobody
-holds, of workers that there are no more, are adopted: what they hold is written into the adopter's
-log first, and only then deleted. If that is cut short, it is done again, and the table counts it
-once.
+Every worker has its own WAL directory under one root. Its name is the lowest free number, and a
+lock marks it as taken.
+
+- Replay: at its start a worker takes a directory, and puts the events in it into its buffer.
+- Adoption: if a service has fewer workers than before, some directories belong to nobody. A running
+  worker first writes their events to its own WAL, and then deletes them there. If that is
+  interrupted, they are adopted again, and the table collapses the duplicates.
+- Repeated insert: if the table has lost a part, retained events of the WAL are stored again.
 """
 
 import asyncio
@@ -29,8 +32,9 @@ from storage.wal.segment import DamagedError
 from storage.wal.wal import Location, Recovered, Wal
 
 ADOPT_RECORDS = 64
-"""Records that are adopted with one sync."""
+"""How many records are adopted with one sync."""
 BUFFER_WAIT_S = 0.05
+"""How often a replay of retained events checks whether the buffer has room again."""
 
 log = structlog.get_logger()
 
@@ -40,8 +44,8 @@ class WalLimits:
     """Limits of the WAL of one worker.
 
     Attributes:
-        segment_bytes: bytes at which a new segment begins.
-        bytes: of all events in the WAL that are not stored.
+        segment_bytes: size at which a new segment is started.
+        bytes: size limit of all events in the WAL that are not stored.
         retain_s: how long stored events are kept, in seconds.
     """
 
@@ -51,7 +55,15 @@ class WalLimits:
 
 
 def claim_wal(root: Path, limits: WalLimits) -> Wal:
-    """The log of this worker. Raises OSError."""
+    """Take the free WAL directory with the lowest number, and open its WAL.
+
+    Args:
+        root: the directory of all WALs.
+        limits: limits of the WAL.
+
+    Raises:
+        OSError: the directory can't be read or written.
+    """
     for number in count(1):
         try:
             return _open(root / str(number), limits, retain_s=limits.retain_s)
@@ -78,7 +90,15 @@ def replay(
     dedup: DedupWindow[Any],
     ledger: Ledger,
 ) -> None:
-    """Put what the log still has into the buffer, in order; its ids are known from now on."""
+    """Put the events that a WAL has from an earlier process into the buffer, in order.
+
+    Args:
+        wal: the WAL.
+        recovered: the result of `wal.recover`.
+        ring: the buffer. It must have a free slot for each record.
+        dedup: the dedup window, which gets the keys of the events.
+        ledger: counts the events as received and accepted, or as lost if they can't be read.
+    """
     rows = 0
     for location, batch in _read(wal, recovered.backlog, ledger):
         dedup.remember(keys_of(batch))
@@ -88,7 +108,7 @@ def replay(
         rows += batch.num_rows
     if rows or recovered.damaged or recovered.torn:
         log.info(
-            "the log was replayed",
+            "the WAL was replayed",
             directory=str(wal.directory),
             events=rows,
             damaged_records=recovered.damaged,
@@ -97,9 +117,13 @@ def replay(
 
 
 async def replay_retained(pipeline: Pipeline, ledger: Ledger) -> int:
-    """Store again what the WAL has retained, because the table may have lost a part of it.
+    """Store the retained events of the WAL again, because the table may have lost some of them.
 
-    What the table still has collapses with its copy.
+    The table collapses the copies of events that it still has.
+
+    Args:
+        pipeline: has the WAL and the buffer.
+        ledger: counts the events as received, or as lost if they can't be read.
 
     Returns:
         The number of events.
@@ -109,18 +133,21 @@ async def replay_retained(pipeline: Pipeline, ledger: Ledger) -> int:
     ring, rows = pipeline.ring, 0
     for _, batch in _read(pipeline.wal, pipeline.wal.retained(), ledger):
         ledger.receive(batch.num_rows)
-        # Requests that arrive meanwhile need room as well.
+        # Half of the buffer is left for requests that arrive meanwhile.
         while ring.is_half_full():
             await asyncio.sleep(BUFFER_WAIT_S)
-        # Without its location in the WAL: under that token, storage would drop it as known.
+        # The location is left out: a token made from it was used before, so storage would drop the
+        # rows as a repeated insert.
         while ring.append(batch, received_us=_oldest_us(batch)) is None:
             await asyncio.sleep(BUFFER_WAIT_S)
-        await asyncio.sleep(0)  # others have their turn
+        await asyncio.sleep(0)  # let other tasks run
         rows += batch.num_rows
     return rows
 
 
 class Adopter:
+    """Adopts the events in WAL directories that belong to no process."""
+
     def __init__(
         self,
         root: Path,
@@ -131,6 +158,16 @@ class Adopter:
         dedup: DedupWindow[Any],
         ledger: Ledger,
     ) -> None:
+        """Connect the parts.
+
+        Args:
+            root: the directory of all WALs.
+            limits: limits of the WALs.
+            own: the WAL of this worker.
+            wal_writer: writes to the WAL of this worker.
+            dedup: the dedup window, which gets the keys of adopted events.
+            ledger: counts adopted events.
+        """
         self._root = root
         self._limits = limits
         self._own = own
@@ -139,7 +176,11 @@ class Adopter:
         self._ledger = ledger
 
     async def adopt(self) -> int:
-        """Take over what lies in directories that no process holds; returns the events adopted."""
+        """Adopt the events of all directories that belong to no process.
+
+        Returns:
+            The number of adopted events.
+        """
         adopted = 0
         for directory in sorted(self._root.iterdir()):
             if directory == self._own.directory or not any(directory.glob("*.wal")):
@@ -163,43 +204,49 @@ class Adopter:
             group, records = records[:ADOPT_RECORDS], records[ADOPT_RECORDS:]
             batches = [batch for _, batch in _read(orphan, group, self._ledger)]
             if not await self._keep(batches):
-                return adopted  # no room: what is left is tried again later
+                return adopted  # no room or a failing disk: the rest is tried again later
             await loop.run_in_executor(None, orphan.checkpoint, group[-1].sequence + 1)
             adopted += sum(batch.num_rows for batch in batches)
         if adopted:
-            log.info("events of a gone worker adopted", events=adopted, damaged=recovered.damaged)
+            log.info(
+                "adopted the events of another worker", events=adopted, damaged=recovered.damaged
+            )
         return adopted
 
     async def _keep(self, batches: list[pa.RecordBatch]) -> bool:
-        """Whether all of `batches` are in the log now; those that are will be stored anyway."""
+        """Write `batches` to the own WAL; return whether all are in it.
+
+        If only some are, they are stored now and adopted again later.
+        """
         loop = asyncio.get_running_loop()
-        taken: list[asyncio.Future[Exception | None]] = []
+        submitted: list[asyncio.Future[Exception | None]] = []
         for batch in batches:
             done: asyncio.Future[Exception | None] = loop.create_future()
             if not self._wal_writer.submit(
                 batch, received_us=_oldest_us(batch), keep=False, done=done.set_result
             ):
                 break
-            taken.append(done)
+            submitted.append(done)
             self._ledger.receive(batch.num_rows)
-        errors = await asyncio.gather(*taken)
+        errors = await asyncio.gather(*submitted)
         for batch, error in zip(batches, errors, strict=False):
             if error is None:
                 self._dedup.remember(keys_of(batch))
                 self._ledger.accept(batch.num_rows)
             else:
                 self._ledger.settle("refused", batch.num_rows)
-        return len(taken) == len(batches) and not any(errors)
+        return len(submitted) == len(batches) and not any(errors)
 
 
 def _read(
     wal: Wal, locations: Iterable[Location], ledger: Ledger
 ) -> Iterator[tuple[Location, pa.RecordBatch]]:
+    """Yield records with their locations. Damaged records are counted as lost."""
     for location in locations:
         try:
             yield location, conform(wal.read(location))
         except DamagedError as error:
-            log.error("events in the log can't be read", error=str(error))
+            log.error("events in the WAL can't be read", error=str(error))
             ledger.receive(location.record.rows)
             ledger.settle("lost", location.record.rows)
 

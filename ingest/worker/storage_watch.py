@@ -1,7 +1,7 @@
-"""What a running service learns of storage: the ids it has had lately, and the parts that it lost.
+"""Reads from storage what a worker must know: recent events, and parts that the table has lost.
 
-A server sets aside what it can't read when it starts, and says nothing else of it. So it is asked
-when the service starts, whenever storage works again after it did not, and now and then.
+When a ClickHouse server starts, it detaches parts that it can't read, and does not report them. So
+the worker queries them: at its start, whenever storage works again after a failure, and regularly.
 """
 
 import asyncio
@@ -18,12 +18,16 @@ from storage.tables.cluster import ClusterLayout
 from storage.tables.inspection import broken_parts_query, recent_keys
 
 CHECK_EVERY_S = 15.0
+"""How often lost parts are looked for while storage works."""
 LOOK_EVERY_S = 0.5
+"""How often the state of the flusher is read."""
 
 log = structlog.get_logger()
 
 
 class StorageWatch:
+    """Fills the dedup window at the start, and stores events again if the table lost parts."""
+
     def __init__(
         self,
         *,
@@ -35,15 +39,15 @@ class StorageWatch:
         keys_max: int,
         check_every_s: float = CHECK_EVERY_S,
     ) -> None:
-        """Join the parts.
+        """Connect the parts.
 
         Args:
             reader: queries the tables.
-            pipeline: has the dedup window to fill, and the WAL to store again from.
+            pipeline: has the dedup window, and the WAL with the retained events.
             ledger: counts events that are stored again.
             layout: where the tables are.
             recent_s: events received in the last `recent_s` seconds are put into the dedup window.
-            keys_max: as many of them at most.
+            keys_max: how many events are put into the dedup window at most.
             check_every_s: time between two checks for lost parts, in seconds.
         """
         self._reader = reader
@@ -56,27 +60,27 @@ class StorageWatch:
         self._check_every_s = check_every_s
         self._begun = self._is_stalled = False
         self._may_check = True
-        self._known: frozenset[str] = frozenset()
+        self._reported: frozenset[str] = frozenset()
 
     async def begin(self) -> None:
-        """Storage has been opened: learn what there is."""
+        """Check for lost parts, and fill the dedup window. Call it once storage is open."""
         self._begun = True
         try:
             await self._check_parts()
-        except Exception as error:  # a disk that fails must not keep the worker from starting
+        except Exception as error:  # a failing disk must not keep the worker from starting
             log.error("lost parts could not be stored again", error=str(error))
         try:
             keys = await recent_keys(self._reader, seconds=self._recent_s, limit=self._keys_max)
             self._pipeline.dedup.remember(keys)
-        except StorageError as error:  # the table collapses what the window does not know
+        except StorageError as error:  # the table collapses duplicates that the window misses
             log.warning("recent ids could not be read", error=str(error))
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Check for lost parts, until cancelled."""
         recoveries, checked_s = self._flusher.recoveries, time.monotonic()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            self._tell_stalled()
+            self._log_stall()
             if self._flusher.state != "ok":
                 continue
             recovered = self._flusher.recoveries != recoveries
@@ -86,13 +90,13 @@ class StorageWatch:
             recoveries, checked_s = self._flusher.recoveries, time.monotonic()
             try:
                 await (self._check_parts() if self._begun else self.begin())
-            except Exception as error:  # a disk, or a bug: look again when it is due
-                log.error("storage could not be looked at", error=str(error))
+            except Exception as error:  # after a disk failure or a bug, the next check is tried
+                log.error("the check for lost parts failed", error=str(error))
 
-    def _tell_stalled(self) -> None:
+    def _log_stall(self) -> None:
         is_stalled = self._flusher.is_stalled
         if is_stalled and not self._is_stalled:
-            log.warning("storage takes long to answer an insert: not ready until it does")
+            log.warning("an insert takes too long: not ready until storage answers")
         self._is_stalled = is_stalled
 
     async def _check_parts(self) -> None:
@@ -101,17 +105,17 @@ class StorageWatch:
             rows = await self._reader.query(sql, parameters, skip_unavailable_shards=1)
         except StorageError as error:
             if self._may_check or not isinstance(error, PausedError):
-                log.warning("it can't be told whether storage has lost parts", error=str(error))
+                log.warning("could not check whether storage has lost parts", error=str(error))
             self._may_check = not isinstance(error, PausedError)
             return
         self._may_check = True
         broken = frozenset(f"{table}/{part} on {host}" for host, table, part, _ in rows)
-        if not broken - self._known:
+        if not broken - self._reported:
             return
         events = await replay_retained(self._pipeline, self._ledger)
         log.error(
-            "the table has lost parts: storing again what the WAL still has",
-            parts=sorted(broken - self._known),
+            "the table has lost parts: storing the retained events of the WAL again",
+            parts=sorted(broken - self._reported),
             events=events,
         )
-        self._known |= broken
+        self._reported |= broken

@@ -157,5 +157,5 @@ def test_an_admin_migrates_and_a_lesser_user_serves(
     assert again.json()["duplicate"] is True
     assert count(service, "once") == 1
     written = capfd.readouterr().err
-    assert written.count("it can't be told whether storage has lost parts") == 2  # once a start
+    assert written.count("could not check whether storage has lost parts") == 2  # once a start
     assert "recent ids could not be read" not in written

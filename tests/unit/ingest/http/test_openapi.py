@@ -17,7 +17,7 @@ TABLE = RouteTable(
 
 @pytest.fixture
 def document() -> dict[str, Any]:
-    paths = {"/events": {"get": {"responses": {}}, "post": {"responses": {}}}}
+    paths: dict[str, Any] = {"/events": {"get": {"responses": {}}, "post": {"responses": {}}}}
     paths["/livez"] = {"get": {"responses": {}}}
     return complete({"paths": paths, "components": {}}, TABLE)
 
