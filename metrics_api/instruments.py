@@ -33,7 +33,7 @@ class QueryInstruments:
         self._seconds = Histogram(
             "event_stream_query_seconds",
             "Time that storage took for a query",
-            ["question"],
+            ["endpoint", "question"],
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
             registry=registry,
         )
@@ -61,7 +61,8 @@ class QueryInstruments:
         """Measure the time of a query.
 
         Args:
-            endpoint: name of the endpoint; the series carry it as the label `question`.
+            endpoint: name of the endpoint; the series carry it as the label `endpoint`, and as
+                `question` until version 0.2.
         """
-        with self._seconds.labels(endpoint).time():
+        with self._seconds.labels(endpoint, endpoint).time():
             yield

@@ -3,13 +3,12 @@
 import json
 from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingest.cli.options import ConfigOption, DataDirOption, UrlOption, fail
-from ingest.config.settings import Settings, SettingsError, load_settings
+from ingest.cli.options import ConfigOption, DataDirOption, UrlOption, command_settings, fail
+from ingest.config.settings import Settings
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done
 def list_(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """List the dead letters, one per line. `show` prints the whole reason."""
     print(f"{'name':<30} {'refused at':<19} {'rows':>7} {'bytes':>9} code reason")
-    for letter in _letters(_settings(config, data_dir), None):
+    for letter in _letters(command_settings(config, data_dir), None):
         code = "" if letter.code is None else str(letter.code)
         reason = letter.reason[:REASON_CHARACTERS]
         print(
@@ -44,7 +43,7 @@ def list_(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
 @app.command()
 def show(names: Names = None, config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """Print the rows as JSON, one object per line, and the reasons on standard error."""
-    for letter in _letters(_settings(config, data_dir), names):
+    for letter in _letters(command_settings(config, data_dir), names):
         typer.echo(f"{letter.name}: {letter.reason}", err=True)
         for row in letter.read().to_pylist():
             present = {name: value for name, value in row.items() if value not in (None, "", [])}
@@ -67,7 +66,7 @@ def replay(
     from ingest.server.preflight import StartError, locked
     from ingest.wiring.storage import open_writer
 
-    settings = _settings(config, data_dir, clickhouse_url)
+    settings = command_settings(config, data_dir, clickhouse_url)
     letters = list(_letters(settings, names))
     if dry_run:
         print(f"would insert {sum(letter.rows for letter in letters)} rows")
@@ -93,7 +92,7 @@ def discard(
     dry_run: DryRun = False,
 ) -> None:
     """Delete dead letters and their rows. This can't be undone."""
-    for letter in _letters(_settings(config, data_dir), names):
+    for letter in _letters(command_settings(config, data_dir), names):
         if not dry_run:
             letter.path.unlink()
         print(f"{letter.name}: {letter.rows} rows {'would be ' if dry_run else ''}discarded")
@@ -111,12 +110,3 @@ def _letters(settings: Settings, names: list[str] | None) -> Iterator["DeadLette
         if name not in found:
             fail(f"There is no dead letter {name}. List them: event-stream dead-letters list")
         yield found[name]
-
-
-def _settings(
-    config: Path | None, data_dir: Path | None, clickhouse_url: str | None = None
-) -> Settings:
-    try:
-        return load_settings(config, data_dir=data_dir, clickhouse_url=clickhouse_url)
-    except SettingsError as error:
-        fail(error)

@@ -4,8 +4,7 @@ from contextlib import nullcontext
 
 import typer
 
-from ingest.cli.options import ConfigOption, DataDirOption, UrlOption, fail
-from ingest.config.settings import SettingsError, load_settings
+from ingest.cli.options import ConfigOption, DataDirOption, UrlOption, command_settings, fail
 
 READ_ALL_TIMEOUT_S = 3600
 
@@ -26,15 +25,15 @@ def doctor(
     from storage.errors import StorageError
     from storage.tables.cluster import ClusterLayout
 
+    settings = command_settings(config, data_dir, clickhouse_url)
     try:
-        settings = load_settings(config, data_dir=data_dir, clickhouse_url=clickhouse_url)
         letters = DeadLetters(settings.data_dir, bytes_max=settings.dead_letters.bytes)
         embedded = settings.is_embedded
         with locked(settings.data_dir) if embedded else nullcontext():
             client = open_client(settings, timeout_s=READ_ALL_TIMEOUT_S)
             layout = ClusterLayout(settings.clickhouse_cluster)
             report = examine(settings.data_dir, letters, client, layout)
-    except (SettingsError, StartError, StorageError) as error:
+    except (StartError, StorageError) as error:
         fail(error)
     for line in report.facts:
         print(line)

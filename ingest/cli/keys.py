@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ingest.auth.keys import (
@@ -81,7 +82,8 @@ def list_keys(config: ConfigOption = None, data_dir: DataDirOption = None) -> No
     for key in keys:
         state = "valid" if key.revoked_s is None else f"revoked {_day(key.revoked_s)}"
         created = _day(key.created_s)
-        table.add_row(key.id, key.name, " ".join(key.scopes), " ".join(key.origins), created, state)
+        cells = [key.id, key.name, " ".join(key.scopes), " ".join(key.origins), created, state]
+        table.add_row(*map(escape, cells))
     Console(soft_wrap=True).print(table)
 
 

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ingest.cli.options import ConfigOption, DataDirOption, UrlOption, fail
-from ingest.config.settings import SettingsError, load_settings
+from ingest.cli.options import ConfigOption, DataDirOption, UrlOption, command_settings, fail
 
 
 def migrate(
@@ -30,8 +29,8 @@ def migrate(
     from storage.tables.cluster import ClusterLayout
     from storage.tables.migrations import apply_pending, pending
 
+    settings = command_settings(config, data_dir, clickhouse_url)
     try:
-        settings = load_settings(config, data_dir=data_dir, clickhouse_url=clickhouse_url)
         embedded = settings.is_embedded
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         if embedded:
@@ -49,7 +48,7 @@ def migrate(
                 for change in apply_pending(client, TABLE_SCHEMA, layout=layout, as_operator=True):
                     changes.append(change)
                     print(change.name)
-    except (OSError, SettingsError, StartError, StorageError) as error:
+    except (OSError, StartError, StorageError) as error:
         fail(error)
     if not changes:
         print("-- nothing to do" if dry_run else "nothing to do")

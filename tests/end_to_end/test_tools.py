@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from bench.harness.service import Service
+from bench.harness.service import Service, free_port
 from ingest.parsing.compression import zstd
 from tests.end_to_end.api import count, event, metrics
 
@@ -154,3 +154,17 @@ def test_every_curl_of_the_readme_works_as_printed(service: Service) -> None:
     )
     assert result.returncode == 0, (result.stdout + result.stderr).decode()
     assert metrics(service, "sign_up")["total_count"] >= 1
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["migrate", "--dry-run"], ["doctor"]])
+def test_a_command_without_its_server_says_so_in_one_line(
+    command: list[str], tmp_path: Path
+) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}/events"
+    options = ["--clickhouse-url", nobody, "--data-dir", str(tmp_path)]
+    line = [str(SCRIPTS / "event-stream"), *command, *options]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    [error] = done.stderr.splitlines()
+    assert "can't be reached" in error
