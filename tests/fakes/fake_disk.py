@@ -1,4 +1,4 @@
-"""A fake disk: a log whose files take only so many bytes, or sync late or not, when told to."""
+"""A WAL on a fake disk, which can be full, slow to sync, or fail to sync."""
 
 import errno
 import io
@@ -11,8 +11,14 @@ from storage.wal.wal import Wal
 
 
 class FakeDisk:
-    """room: bytes that writes still find, None for enough; sync_fails: fdatasync raises EIO; syncs:
-    how many there were; free: fdatasync waits for it."""
+    """The state of the fake disk. Tests change it.
+
+    Attributes:
+        room: how many more bytes can be written; None for no limit.
+        sync_fails: whether fdatasync raises EIO.
+        syncs: number of successful syncs.
+        free: fdatasync waits until this event is set.
+    """
 
     def __init__(self) -> None:
         self.room: int | None = None
@@ -33,12 +39,14 @@ class _File(io.FileIO):
         if room is not None:
             if room == 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            data = data[:room]  # a full disk takes a part of it and says nothing
+            data = data[:room]  # a full disk writes a part without an error
             self._disk.room = room - len(data)
         return super().write(data)
 
 
 class WalOnFakeDisk(Wal):
+    """A WAL whose files are on a fake disk."""
+
     def __init__(self, directory: Path, disk: FakeDisk, **options: Any) -> None:
         super().__init__(directory, **options)
         self._disk = disk

@@ -1,4 +1,4 @@
-"""A fake writer: keeps what it is given, and fails when it is told to."""
+"""A fake writer and sink of dead letters: it keeps all rows, and fails when told to."""
 
 import threading
 from dataclasses import dataclass, field
@@ -10,8 +10,19 @@ from storage.errors import PermanentError, StorageError
 
 @dataclass
 class FakeWriter:
-    """failures: what the next attempts raise, in order; down: every attempt raises it; poison: ids
-    that a write must not have. Also takes dead letters."""
+    """A writer in memory.
+
+    Attributes:
+        failures: errors that the next attempts raise, in order.
+        down: error that every attempt raises; None for no error.
+        attempts: token and rows of every write.
+        stored: token and rows of every successful write.
+        poison: ids; a write with one of them raises PermanentError.
+        dead: ids of dead letters.
+        opened: number of calls of `open`.
+        closed: whether `close` was called.
+        attempted: set by the first write.
+    """
 
     failures: list[StorageError] = field(default_factory=list)
     down: StorageError | None = None

@@ -1,8 +1,8 @@
-"""A service that kills itself at a step of the log: `event-stream` with a fail point.
+"""A service that kills itself at one step of the WAL: `event-stream` with a fail point.
 
     FAIL_POINT=after_sync:3 python -m tests.fakes.service_with_fail_points serve …
 
-The number is how often the step is passed unharmed. Forked workers inherit it.
+With 3, the process is killed in the fourth call of the step. Forked workers inherit the setting.
 """
 
 import os
@@ -15,7 +15,7 @@ from storage.clickhouse.writer import Writer
 from storage.wal.wal import Wal
 
 FAIL_POINTS: dict[str, tuple[type, str, bool]] = {
-    # name: class, method, whether to die before it and not after
+    # name: (class, method, whether to be killed before the method, or else after it)
     "before_sync": (Wal, "_sync", True),
     "after_sync": (Wal, "_sync", False),
     "after_insert": (Writer, "write", False),
@@ -25,6 +25,7 @@ FAIL_POINTS: dict[str, tuple[type, str, bool]] = {
 
 
 def install(name: str, passes: int) -> None:
+    """Kill this process at the fail point `name`, in the call after `passes` calls."""
     owner, method, before = FAIL_POINTS[name]
     original: Callable[..., Any] = getattr(owner, method)
     left = passes

@@ -1,4 +1,4 @@
-"""The dedup window against a model: what is claimed, what is confirmed, what may be forgotten."""
+"""The dedup window against a model: claimed, confirmed and forgotten keys."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -29,7 +29,7 @@ class DedupMachine(RuleBasedStateMachine):
                 owner = claimed.get(event_id, self.owner)
                 expected_shared[owner] = expected_shared.get(owner, 0) + 1
             elif position in fresh:
-                # A confirmed id may be taken for new only when it is old enough to be forgotten.
+                # A confirmed id may only be new again if it is old enough to be forgotten.
                 assert event_id not in self.confirmed[-(IDS_MAX // 2) :]
                 new.append(event_id)
             else:
@@ -53,7 +53,7 @@ class DedupMachine(RuleBasedStateMachine):
 
     @invariant()
     def is_bounded(self) -> None:
-        # A confirmed batch may pass the half that it fills, but by no more than itself.
+        # Each generation may exceed its limit, but only by one confirmed list of ids.
         assert len(self.window) <= IDS_MAX + 2 * 5
 
 

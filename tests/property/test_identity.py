@@ -1,4 +1,4 @@
-"""A retry is the same event, whenever it arrives."""
+"""A retry has the same identity as the first attempt, whenever it arrives."""
 
 import orjson
 import pyarrow as pa
@@ -64,7 +64,9 @@ def test_a_record_batch_has_the_keys_that_its_events_were_given(
 
 
 @given(EVENTS, RECEIVED_US, st.randoms())
-def test_the_order_of_keys_makes_no_other_event(event: dict, received_us: int, random) -> None:
+def test_the_order_of_json_keys_does_not_change_the_identity(
+    event: dict, received_us: int, random
+) -> None:
     event = {**event, "timestamp": 1_705_312_800, "id": None}
     keys = list(event)
     random.shuffle(keys)

@@ -1,4 +1,4 @@
-"""The ring buffer against a list: bounds, order, sequence numbers, what counts until released."""
+"""The ring buffer against a model made of lists: bounds, order, sequence numbers, and usage."""
 
 import pyarrow as pa
 from hypothesis import strategies as st
@@ -74,9 +74,9 @@ class RingMachine(RuleBasedStateMachine):
         assert self.ring.released == slots[-1].sequence + 1
 
     @invariant()
-    def fill_is_what_is_held(self) -> None:
-        fill, held = self.ring.usage(), self.held()
-        assert (fill.slots, fill.rows, fill.bytes) == (len(held), sum(held), 8 * sum(held))
+    def usage_is_what_is_held(self) -> None:
+        usage, held = self.ring.usage(), self.held()
+        assert (usage.slots, usage.rows, usage.bytes) == (len(held), sum(held), 8 * sum(held))
         oldest = self.ring.oldest_received_us()
         assert (oldest is None) == (not held)
 

@@ -1,4 +1,4 @@
-"""Bodies at the ASGI level: cut off, too large, too slow, smuggled."""
+"""RequestBodyMiddleware answers bodies that are cut off, too large, too slow or ambiguous."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,17 @@ def status_of(
     others_bytes: int = 0,
     answer: dict[bytes, bytes] | None = None,
 ) -> int:
-    """The status of a request whose body arrives as `messages`, while other requests hold
-    `others_bytes`. answer: its headers are put here, and as `messages` how many were not taken."""
+    """Send a request through the middleware and return the status of the response.
+
+    Args:
+        messages: the ASGI messages with the body.
+        headers: headers besides HEADERS.
+        stalls: whether the client sends nothing after `messages`, or else disconnects.
+        query_string: the query string.
+        held_bytes_max: limit of all bodies together.
+        others_bytes: bytes that another request holds meanwhile.
+        answer: receives the headers of the response, and in `messages` how many messages are left.
+    """
     app = build_falcon_app(
         table=RouteTable([Route("/", Echo(), scope=None)]),
         static={},
@@ -83,7 +92,7 @@ def status_of(
 
 
 async def _hold(guard: RequestBodyMiddleware, scope: dict[str, Any], size: int) -> None:
-    """A request that has sent `size` bytes of its body and no more yet."""
+    """Hold a request open that has sent `size` bytes of its body so far."""
     messages = [part(b"o" * size, more=True)] if size else []
 
     async def receive() -> Mapping[str, Any]:
@@ -105,13 +114,13 @@ def test_a_whole_body_in_parts_is_passed_on() -> None:
     assert status_of([part(b"a" * 50, more=True), part(b"b" * 50, more=False)]) == 200
 
 
-def test_a_body_of_its_promised_length_needs_no_more_said() -> None:
+def test_a_body_is_complete_at_its_content_length() -> None:
     length = [(b"content-length", b"4")]
     assert status_of([part(b"ab", more=True), part(b"cd", more=True)], headers=length) == 200
     assert status_of([part(b"ab", more=True)], headers=length) == 400
 
 
-def test_a_client_that_goes_away_has_sent_nothing() -> None:
+def test_a_body_cut_off_by_a_disconnect_is_refused() -> None:
     assert status_of([part(b"{}", more=True), {"type": "http.disconnect"}]) == 400
     assert status_of([{"type": "http.disconnect"}]) == 400
 
@@ -145,15 +154,15 @@ def test_a_long_url_and_large_headers_are_refused() -> None:
     assert status_of(whole, headers=[(b"x-large", b"x" * 1_000)]) == 431
 
 
-def test_all_bodies_together_take_no_more_memory_than_there_is_for_them() -> None:
+def test_all_bodies_together_are_limited() -> None:
     whole = [part(b"a" * 60, more=True), part(b"b" * 40, more=False)]
     assert status_of(whole, held_bytes_max=150) == 200
     assert status_of(whole, held_bytes_max=150, others_bytes=50) == 200
     assert status_of(whole, held_bytes_max=150, others_bytes=51) == 503
-    assert status_of(whole, held_bytes_max=99) == 200  # alone it always fits
+    assert status_of(whole, held_bytes_max=99) == 200  # the only body always fits
 
 
-def test_the_body_of_one_who_may_not_send_is_not_read() -> None:
+def test_the_body_of_a_client_without_a_valid_key_is_not_read() -> None:
     sent = [part(b"a" * 60, more=True), part(b"b" * 60, more=False)]
     assert status_of(sent) == 413
     assert status_of(sent, headers=[(b"x-api-key", b"wrong")]) == 200
@@ -173,7 +182,7 @@ WRONG = (b"x-api-key", b"wrong")
      ([(b"content-length", b"2"), WRONG], [part(b"{}", more=False)], True),
      ([CHUNKED], [part(b"a" * 101, more=True), part(b"{}", more=False)], True)],
 )  # fmt: skip
-def test_only_an_answer_to_a_body_that_was_not_read_ends_the_connection(
+def test_only_a_response_to_an_unread_body_closes_the_connection(
     headers: list[tuple[bytes, bytes]], sent: list[Mapping[str, Any]], closes: bool
 ) -> None:
     answer: dict[bytes, bytes] = {}
@@ -182,7 +191,7 @@ def test_only_an_answer_to_a_body_that_was_not_read_ends_the_connection(
     assert not closes or answer[b"messages"] == b"0"
 
 
-def test_the_rest_of_a_refused_body_is_taken_within_bounds() -> None:
+def test_the_rest_of_a_refused_body_is_discarded_within_limits() -> None:
     answer: dict[bytes, bytes] = {}
     endless = [part(b"a" * 50, more=True)] * 1_000
     assert status_of(endless, headers=[CHUNKED, WRONG], answer=answer) == 200

@@ -1,4 +1,4 @@
-"""Deadlines: who is late is cancelled, and nobody else."""
+"""Deadlines cancel tasks that are late, and no others."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ async def work(deadlines: Deadlines, seconds: float) -> str:
     return "in time"
 
 
-def test_who_is_late_is_cancelled_and_who_stopped_in_time_is_not() -> None:
+def test_late_tasks_are_cancelled_and_tasks_in_time_are_not() -> None:
     async def main() -> list[str]:
         deadlines = Deadlines(0.04)
         first = await asyncio.gather(work(deadlines, 0), work(deadlines, 60))
@@ -26,7 +26,7 @@ def test_who_is_late_is_cancelled_and_who_stopped_in_time_is_not() -> None:
     assert asyncio.run(main()) == ["in time", "late", "late", "in time"]
 
 
-def test_a_cancellation_by_others_is_told_apart() -> None:
+def test_a_cancellation_from_elsewhere_is_distinguished() -> None:
     async def main() -> str:
         task = asyncio.create_task(work(Deadlines(60), 60))
         await asyncio.sleep(0.001)

@@ -1,4 +1,4 @@
-"""Routes say what a key needs; a path that is not served needs the most."""
+"""A route has a scope that a key needs. A path without a route needs the scope admin."""
 
 import pytest
 
@@ -38,5 +38,5 @@ def test_a_route_says_which_scope_a_key_needs(
     ("path", "is_probe"),
     [("/livez", True), ("/v1/livez", True), ("/events", False), ("/none", False)],
 )
-def test_only_probes_are_never_counted(path: str, is_probe: bool) -> None:
+def test_only_health_checks_are_probes(path: str, is_probe: bool) -> None:
     assert TABLE.is_probe(path) is is_probe

@@ -1,4 +1,4 @@
-"""The ingest pipeline from identified events to the buffer, for tests of its parts."""
+"""The parts of the ingest pipeline, connected for tests."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -91,7 +91,7 @@ def request(
 
 
 async def send(parts: Parts, raw: Sequence[Any], **options: Any) -> Receipt:
-    """Accept events that were parsed, in a request of their own."""
+    """Accept events that are parsed already, as one request."""
     return await parts.ingestor.accept(batch_of(raw), request(**options))
 
 

@@ -1,4 +1,4 @@
-"""Requests gathered: each has its own outcome, and the books know all of them."""
+"""RequestBatcher: each request of a group has its own outcome, and all events are counted."""
 
 import asyncio
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def test_events_at_the_same_time_become_one_record_batch() -> None:
     assert outcome(parts) == {"received": 30, "accepted": 30, "in_flight": 30}
 
 
-def test_what_comes_while_a_group_is_under_way_is_the_next_group() -> None:
+def test_requests_that_arrive_while_a_group_is_under_way_are_the_next_group() -> None:
     parts = Parts()
     groups: list[int] = []
 
@@ -78,14 +78,14 @@ def test_what_comes_while_a_group_is_under_way_is_the_next_group() -> None:
     assert groups == [3, 4]
 
 
-def test_so_many_requests_are_not_gathered_longer() -> None:
+def test_a_group_starts_when_it_has_enough_requests() -> None:
     parts = Parts()
     replies = asyncio.run(take(batcher(parts, requests_max=10), texts(20)))
     assert len(replies) == 20
     assert parts.ring.usage().slots == 2
 
 
-def test_bad_bodies_keep_nothing_from_the_good_ones_beside_them() -> None:
+def test_invalid_bodies_do_not_affect_the_valid_bodies_of_a_group() -> None:
     parts = Parts()
     first, second, *_ = texts(2)
     bodies = [b"{", first, b'{"name":"e"}', second, first]
@@ -94,11 +94,11 @@ def test_bad_bodies_keep_nothing_from_the_good_ones_beside_them() -> None:
     assert isinstance(unnamed, RejectedError)
     assert (unnamed.errors[0].index, unnamed.errors[0].field) == (0, "channel_type")
     assert (one, two, again) == (receipt("id-0"), receipt("id-1"), receipt("id-0", duplicates=1))
-    books = {"received": 4, "accepted": 2, "in_flight": 2, "rejected": 1, "duplicate": 1}
-    assert outcome(parts) == books
+    counts = {"received": 4, "accepted": 2, "in_flight": 2, "rejected": 1, "duplicate": 1}
+    assert outcome(parts) == counts
 
 
-def test_a_full_buffer_refuses_all_and_takes_them_later() -> None:
+def test_events_refused_by_a_full_buffer_are_accepted_later() -> None:
     parts = Parts(rows_max=10)
 
     async def main() -> None:
@@ -114,7 +114,7 @@ def test_a_full_buffer_refuses_all_and_takes_them_later() -> None:
     asyncio.run(main())
 
 
-def test_after_a_close_nothing_is_taken() -> None:
+def test_requests_are_refused_after_close() -> None:
     parts = Parts()
 
     async def main() -> None:
@@ -129,7 +129,7 @@ def test_after_a_close_nothing_is_taken() -> None:
 
 
 def lists(sizes: list[int], **fields: str) -> list[bytes]:
-    """Bodies with so many events each, all of them different."""
+    """Return a body for each size, with so many events. All events are different."""
     made = iter(events(sum(sizes), **fields))
     return [orjson.dumps({"events": [next(made) for _ in range(size)]}) for size in sizes]
 
@@ -139,7 +139,7 @@ def receipts(sizes: list[int]) -> list[Receipt]:
     return [receipt(*(next(ids) for _ in range(size))) for size in sizes]
 
 
-# With the longer text they are parsed together, as columns, with the shorter one by one.
+# With the long text the bodies are parsed together as columns, with the short text one by one.
 @pytest.mark.parametrize("text", ["short", "long" * 1_000])
 def test_batches_at_the_same_time_become_one_record_batch(text: str) -> None:
     parts, sizes = Parts(), [3, 1, 0, 40, 2]
@@ -158,24 +158,24 @@ def test_each_batch_hears_of_its_own_duplicates_and_errors(text: str) -> None:
     async def main() -> None:
         batching = batcher(parts, BodyFormat.BATCH)
         assert await take(batching, [third]) == receipts([20, 30, 40])[2:]
-        one, invalid, two, cut, known, again = await take(batching, bodies)
+        one, invalid, two, cut, earlier, again = await take(batching, bodies)
         assert [one, two] == receipts([20, 30])
-        assert known == receipt(*(f"id-{n}" for n in range(50, 90)), duplicates=40)
+        assert earlier == receipt(*(f"id-{n}" for n in range(50, 90)), duplicates=40)
         assert again == receipt(*(f"id-{n}" for n in range(20, 50)), duplicates=30)
         assert isinstance(invalid, RejectedError)
         assert [error.index for error in invalid.errors] == [0, 1]
         assert isinstance(cut, PayloadError)
-        # The same without the two that are refused, which are not plainly valid.
-        again, known = await take(batching, [second, third])
-        assert (again.duplicates, known.duplicates) == (30, 40)
+        # The same without the two invalid bodies, so that all bodies are plainly valid.
+        again, earlier = await take(batching, [second, third])
+        assert (again.duplicates, earlier.duplicates) == (30, 40)
 
     asyncio.run(main())
-    books = outcome(parts)
-    assert books["received"] == 40 + 20 + 2 + 30 + 40 + 30 + 70
-    assert (books["accepted"], books["rejected"], books["duplicate"]) == (90, 2, 140)
+    counts = outcome(parts)
+    assert counts["received"] == 40 + 20 + 2 + 30 + 40 + 30 + 70
+    assert (counts["accepted"], counts["rejected"], counts["duplicate"]) == (90, 2, 140)
 
 
-def test_so_many_bytes_are_not_gathered_longer() -> None:
+def test_a_group_starts_when_it_has_enough_bytes() -> None:
     parts, sizes = Parts(), [10] * 20
     bodies = lists(sizes)
     batching = batcher(parts, BodyFormat.BATCH, bytes_max=sum(map(len, bodies[:10])))
@@ -205,7 +205,9 @@ def test_an_idempotency_key_gives_the_same_ids_in_a_group_as_alone(text: str) ->
         for receipt, body, key in zip(receipts, bodies, keys, strict=True):
             if key is not None:
                 assert list(receipt.ids) == await ids_alone(body, key)
-        assert receipts[3].duplicates == 2  # the first two of the other request with this key
+        assert (
+            receipts[3].duplicates == 2
+        )  # both ids are also in the first request, which has the same key
         assert len({event_id for receipt in receipts for event_id in receipt.ids}) == 44
 
     asyncio.run(main())

@@ -1,4 +1,4 @@
-"""The flusher: when it flushes, that it never gives up, that it releases what is stored alone."""
+"""The flusher flushes when it is due, never gives up, and releases only stored rows."""
 
 import concurrent.futures
 import threading
@@ -28,7 +28,7 @@ def drained(parts: Parts, writer: FakeWriter) -> bool:
     return flusher.join(10)
 
 
-def test_rows_that_are_enough_are_flushed_in_order() -> None:
+def test_enough_rows_are_flushed_in_order() -> None:
     parts, writer = Parts(), FakeWriter()
     for _ in range(5):
         buffer(parts, 4)
@@ -40,7 +40,7 @@ def test_rows_that_are_enough_are_flushed_in_order() -> None:
     assert writer.closed
 
 
-def test_an_old_row_is_flushed_alone() -> None:
+def test_a_row_is_flushed_when_it_is_old_enough() -> None:
     parts, writer = Parts(), FakeWriter()
     flusher = parts.flusher(writer, age_s=0.01)
     flusher.start()
@@ -51,7 +51,7 @@ def test_an_old_row_is_flushed_alone() -> None:
     assert parts.registry.get_sample_value("event_stream_flushes_total", {"reason": "age"}) == 1
 
 
-def test_a_flush_on_request_is_done_when_all_of_it_is_stored() -> None:
+def test_a_flush_on_request_is_done_when_all_rows_are_stored() -> None:
     parts, writer = Parts(), FakeWriter()
     flusher = parts.flusher(writer)
     flusher.start()
@@ -84,7 +84,7 @@ def test_every_attempt_sends_the_same_rows_under_the_same_token() -> None:
     assert parts.registry.get_sample_value(errors, {"error_class": "paused"}) == 1
 
 
-def test_what_storage_does_not_take_stays_in_the_buffer() -> None:
+def test_rows_stay_in_the_buffer_while_storage_is_down() -> None:
     parts, writer = Parts(), FakeWriter()
     flusher = parts.flusher(writer)
     flusher.start()
@@ -99,11 +99,11 @@ def test_what_storage_does_not_take_stays_in_the_buffer() -> None:
     flusher.close()
     assert not flusher.join(0.05)
     assert parts.ring.usage().rows == 10
-    books = parts.ledger.read()
-    assert (books.stored, books.in_flight) == (0, 10)
+    counts = parts.ledger.read()
+    assert (counts.stored, counts.in_flight) == (0, 10)
 
 
-def test_storage_that_is_not_there_at_the_start_is_opened_when_it_comes() -> None:
+def test_storage_that_is_down_at_the_start_is_opened_later() -> None:
     parts, writer = Parts(), FakeWriter(down=TransientError("down"))
     flusher = parts.flusher(writer)
     flusher.start()
@@ -129,7 +129,9 @@ def test_a_stop_does_not_wait_for_storage_when_there_is_nothing_to_store() -> No
 
 
 @pytest.mark.parametrize("bad", [{"0"}, {"9999"}, {"17", "18"}, {"0", "4000", "9999"}])
-def test_a_row_that_storage_refuses_is_set_aside_and_the_others_are_stored(bad: set[str]) -> None:
+def test_a_row_that_storage_refuses_is_dead_lettered_and_the_others_are_stored(
+    bad: set[str],
+) -> None:
     parts, writer = Parts(rows_max=20_000), FakeWriter(poison=bad)
     buffer(parts, 10_000)
     assert drained(parts, writer)
@@ -140,11 +142,11 @@ def test_a_row_that_storage_refuses_is_set_aside_and_the_others_are_stored(bad: 
         assert len(writer.attempts) <= 30
     tokens = [token for token, _ in writer.attempts]
     assert len(set(tokens)) == len(tokens)
-    books = parts.ledger.read()
-    assert (books.stored, books.dead_lettered) == (10_000 - len(bad), len(bad))
+    counts = parts.ledger.read()
+    assert (counts.stored, counts.dead_lettered) == (10_000 - len(bad), len(bad))
 
 
-def test_when_all_rows_are_refused_they_are_set_aside_without_an_insert_for_each() -> None:
+def test_when_all_rows_are_refused_they_are_dead_lettered_in_pieces() -> None:
     parts = Parts(rows_max=20_000)
     writer = FakeWriter(poison={str(index) for index in range(10_000)})
     buffer(parts, 10_000)
@@ -153,7 +155,7 @@ def test_when_all_rows_are_refused_they_are_set_aside_without_an_insert_for_each
     assert len(writer.attempts) < 500
 
 
-def test_too_many_parts_are_given_more_time() -> None:
+def test_the_wait_is_longer_after_too_many_parts() -> None:
     parts, writer = Parts(), FakeWriter()
     flusher = parts.flusher(writer)
     flusher.start()

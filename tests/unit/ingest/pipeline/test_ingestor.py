@@ -1,4 +1,4 @@
-"""From valid events to the buffer: gathering, shared fates, full buffers, the books."""
+"""The ingestor and the committer: batching, duplicates, full buffers, and event counts."""
 
 import asyncio
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def test_small_requests_at_the_same_time_become_one_record_batch() -> None:
 @pytest.mark.parametrize(
     "options", [{"idempotency_key": "key"}, {"partial": True}, {"ack": "buffered"}]
 )
-def test_requests_with_options_of_their_own_get_the_same_receipt(options: dict[str, Any]) -> None:
+def test_requests_with_options_get_the_same_receipt(options: dict[str, Any]) -> None:
     parts = Parts()
 
     async def main() -> None:
@@ -44,7 +44,7 @@ def test_requests_with_options_of_their_own_get_the_same_receipt(options: dict[s
     assert outcome(parts) == {"received": 7, "accepted": 4, "duplicate": 3, "in_flight": 4}
 
 
-def test_the_two_halves_are_the_whole() -> None:
+def test_parse_and_accept_do_the_same_as_ingest() -> None:
     parts = Parts()
 
     async def main() -> None:
@@ -97,7 +97,7 @@ def test_a_duplicate_is_answered_with_the_same_id_and_not_buffered_again() -> No
     assert outcome(parts) == {"received": 6, "accepted": 3, "duplicate": 3, "in_flight": 3}
 
 
-def test_a_duplicate_of_what_is_on_its_way_waits_for_its_fate() -> None:
+def test_a_duplicate_of_an_event_under_way_shares_its_outcome() -> None:
     parts = Parts(rows_max=1)
 
     async def main() -> None:
@@ -111,7 +111,7 @@ def test_a_duplicate_of_what_is_on_its_way_waits_for_its_fate() -> None:
     assert outcome(parts) == {"received": 5, "accepted": 1, "refused": 4, "in_flight": 1}
 
 
-def test_what_a_full_buffer_refused_is_no_duplicate_later() -> None:
+def test_an_event_that_a_full_buffer_refused_is_not_a_duplicate_later() -> None:
     parts = Parts(rows_max=3)
 
     async def main() -> None:
@@ -126,7 +126,7 @@ def test_what_a_full_buffer_refused_is_no_duplicate_later() -> None:
     asyncio.run(main())
 
 
-def test_one_waiter_that_goes_away_takes_no_other_with_it() -> None:
+def test_a_cancelled_request_does_not_cancel_others() -> None:
     parts = Parts()
 
     async def main() -> None:
@@ -155,7 +155,7 @@ def test_invalid_events_reject_the_request_or_only_themselves() -> None:
     assert outcome(parts) == {"received": 6, "accepted": 2, "rejected": 4, "in_flight": 2}
 
 
-def test_nothing_is_taken_once_closed_and_what_was_taken_is_buffered() -> None:
+def test_after_close_events_are_refused_and_accepted_events_are_buffered() -> None:
     parts = Parts()
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""The wal_writer: what is acknowledged is on disk, or was promised no more than memory."""
+"""The WAL writer: a durable acknowledgement means that the events are on disk."""
 
 import asyncio
 from collections.abc import Iterator
@@ -36,17 +36,16 @@ async def send_new(parts: Parts, count: int, *, ack: Ack = "durable", prefix: st
     await send(parts, [{**event, "id": prefix + event["id"]} for event in events(count)], ack=ack)
 
 
-def logged(parts: Parts) -> int:
+def wal_bytes(parts: Parts) -> int:
     assert parts.wal is not None
-    reopened = list(parts.wal.directory.glob("*.wal"))
-    return sum(path.stat().st_size for path in reopened)
+    return sum(path.stat().st_size for path in parts.wal.directory.glob("*.wal"))
 
 
 def test_a_durable_acknowledgement_comes_after_the_sync(parts: Parts) -> None:
     async def main() -> None:
-        before = logged(parts)
+        before = wal_bytes(parts)
         await send_new(parts, 10)
-        assert logged(parts) > before
+        assert wal_bytes(parts) > before
         assert parts.ring.usage().rows == 10
         await parts.wal_writer.settled()
 
@@ -64,16 +63,14 @@ def test_commits_that_come_while_the_wal_is_written_share_the_next_sync(
             await asyncio.sleep(0.01)
         disk.free.set()
         await asyncio.gather(*sends)
-        assert disk.syncs == 3  # the header of the segment, the first commit, all the others
+        assert disk.syncs == 3  # segment header, first commit, all other commits
 
     asyncio.run(main())
     slots, _ = parts.ring.take(rows=10**6, bytes=1 << 30, age_s=0)
-    assert [slot.rows for slot in slots] == [2, 10]  # and one record batch
+    assert [slot.rows for slot in slots] == [2, 10]  # the other five became one record batch
 
 
-def test_a_disk_that_fails_refuses_what_wants_to_be_durable_and_recovers(
-    parts: Parts, disk: FakeDisk
-) -> None:
+def test_durable_requests_are_refused_while_the_disk_fails(parts: Parts, disk: FakeDisk) -> None:
     async def main() -> None:
         disk.sync_fails = True
         with pytest.raises(NotDurableError):
@@ -81,23 +78,23 @@ def test_a_disk_that_fails_refuses_what_wants_to_be_durable_and_recovers(
         assert not parts.wal_writer.healthy
         assert parts.ring.usage().rows == 0
         disk.sync_fails = False
-        await send_new(parts, 3)  # no duplicate of what was refused
+        await send_new(parts, 3)  # the refused events are not duplicates
         assert parts.wal_writer.healthy
         assert parts.ring.usage().rows == 3
 
     asyncio.run(main())
-    books = parts.ledger.read()
-    assert (books.received, books.refused, books.in_flight) == (6, 3, 3)
+    counts = parts.ledger.read()
+    assert (counts.received, counts.refused, counts.in_flight) == (6, 3, 3)
 
 
-def test_what_was_promised_memory_alone_is_kept_when_the_disk_fails(
+def test_events_with_a_buffered_ack_are_kept_when_the_disk_fails(
     parts: Parts, disk: FakeDisk
 ) -> None:
     async def main() -> None:
         disk.sync_fails = True
         await send_new(parts, 3, ack="buffered")
         with pytest.raises(NotDurableError):
-            await send_new(parts, 3)  # a duplicate, but its sender wants more than was kept
+            await send_new(parts, 3)  # duplicates, but the first request was not durable
         await parts.wal_writer.settled()
         assert parts.ring.usage().rows == 3
         await send_new(parts, 3, ack="buffered")
@@ -106,7 +103,7 @@ def test_what_was_promised_memory_alone_is_kept_when_the_disk_fails(
     asyncio.run(main())
 
 
-def test_what_has_no_room_in_memory_is_spilled_and_what_has_none_in_the_log_is_refused(
+def test_events_without_room_in_memory_are_spilled_and_without_room_in_the_wal_refused(
     parts: Parts,
 ) -> None:
     async def main() -> None:
@@ -150,7 +147,7 @@ def test_stored_waits_for_storage_and_says_when_that_takes_too_long(parts: Parts
 
 
 def test_small_and_large_requests_of_a_group_keep_their_order(parts: Parts, disk: FakeDisk) -> None:
-    """Small ones next to each other share a record batch; a large one has its own."""
+    """Small requests next to each other share a record batch. A large request has its own."""
 
     async def send_large(prefix: str) -> None:
         raw = [{**event, "id": prefix + event["id"]} for event in events(3)]

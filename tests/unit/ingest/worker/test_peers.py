@@ -1,4 +1,4 @@
-"""Workers asking each other."""
+"""Peers: the workers of a service send requests to each other."""
 
 import asyncio
 import tempfile
@@ -13,7 +13,7 @@ from ingest.worker.peers import Peers
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    # Not tmp_path: a socket's path must be short.
+    # The path of a socket must be short, and tmp_path may be long.
     with tempfile.TemporaryDirectory() as path:
         yield Path(path)
 
@@ -61,7 +61,7 @@ def test_a_worker_that_does_not_answer_is_named(directory: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_dead_worker_s_socket_is_passed_over_and_taken_over(directory: Path) -> None:
+def test_the_socket_of_a_dead_worker_is_ignored_and_reused(directory: Path) -> None:
     async def main() -> None:
         (directory / "1.sock").touch()
         (directory / "2.sock").touch()
@@ -87,7 +87,7 @@ def test_a_worker_that_does_not_answer_in_time_is_an_error(directory: Path) -> N
     asyncio.run(main())
 
 
-def test_a_worker_alone_asks_nobody() -> None:
+def test_a_single_worker_has_no_peers() -> None:
     async def main() -> None:
         alone = Peers(None, {})
         await alone.start()

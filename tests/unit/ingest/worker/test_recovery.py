@@ -1,4 +1,4 @@
-"""Recovery: what a gone worker's log holds is taken over whole, or left for another time."""
+"""Adoption of another worker's WAL: each event is adopted, or left for a later attempt."""
 
 import asyncio
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def disk() -> FakeDisk:
 
 @pytest.fixture
 def parts(tmp_path: Path, disk: FakeDisk) -> Iterator[Parts]:
-    """A worker whose log takes a part of what the gone worker's has."""
+    """Build a worker whose WAL has room for only some of the other worker's events."""
     orphan = Wal(
         tmp_path / "2", schema=RECORD_SCHEMA, segment_bytes=10**6, bytes_max=10**6, retain_s=0
     )
@@ -73,16 +73,16 @@ def adopt(parts: Parts) -> int:
     return asyncio.run(main())
 
 
-def test_what_was_adopted_before_there_was_no_room_is_accepted(parts: Parts) -> None:
-    assert adopt(parts) == 0  # of a whole group
-    books = parts.ledger.read()
-    assert 0 < books.accepted < BATCHES * BATCH_ROWS
-    assert books.accepted == books.received == parts.ring.usage().rows
+def test_events_adopted_before_the_wal_is_full_are_accepted(parts: Parts) -> None:
+    assert adopt(parts) == 0  # only whole groups count
+    counts = parts.ledger.read()
+    assert 0 < counts.accepted < BATCHES * BATCH_ROWS
+    assert counts.accepted == counts.received == parts.ring.usage().rows
 
 
-def test_what_a_failing_disk_does_not_take_is_out_of_flight(parts: Parts, disk: FakeDisk) -> None:
+def test_events_that_a_failing_disk_refuses_are_not_in_flight(parts: Parts, disk: FakeDisk) -> None:
     disk.sync_fails = True
     assert adopt(parts) == 0
-    books = parts.ledger.read()
-    assert books.received == books.refused > 0
-    assert books.in_flight == 0
+    counts = parts.ledger.read()
+    assert counts.received == counts.refused > 0
+    assert counts.in_flight == 0
