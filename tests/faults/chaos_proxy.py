@@ -1,4 +1,4 @@
-"""A TCP proxy that drops, delays, truncates and replays what goes through it, seeded."""
+"""A TCP proxy that drops, delays, cuts off and replays requests at random, from a seed."""
 
 import random
 import socket
@@ -12,6 +12,14 @@ ACTIONS = ("pass", "pass", "pass", "drop", "delay", "cut request", "cut reply", 
 
 
 class ChaosProxy:
+    """The proxy. It handles one request per connection.
+
+    Attributes:
+        port: the port on which it listens.
+        done: how often it did each action.
+        calm: whether to forward all requests unchanged.
+    """
+
     def __init__(self, target_port: int, seed: int) -> None:
         self._target = (HOST, target_port)
         self._rng = random.Random(seed)
@@ -35,7 +43,7 @@ class ChaosProxy:
         self._listener.close()
 
     def _serve(self, client: socket.socket, action: str) -> None:
-        """One request, and the connection ends."""
+        """Handle one request, then close the connection."""
         try:
             with client:
                 client.settimeout(10)
@@ -58,13 +66,14 @@ class ChaosProxy:
     def _exchange(self, request: bytes, *, is_whole: bool) -> bytes:
         with socket.create_connection(self._target, timeout=10) as server:
             server.sendall(request)
-            if not is_whole:  # a server takes it for a client that waits for no answer
+            if not is_whole:
+                # Not after a whole request: the server would think that nobody waits for a reply.
                 server.shutdown(socket.SHUT_WR)
             return _message(server)
 
 
 def _message(connection: socket.socket) -> bytes:
-    """A whole HTTP/1.1 message, or what came of it."""
+    """Read a whole HTTP/1.1 message. If the connection ends before, return the part read."""
     data = b""
     while True:
         head, separator, body = data.partition(b"\r\n\r\n")

@@ -1,6 +1,7 @@
-"""Load with a memory: what was sent, what was acknowledged, and whether storage agrees.
+"""Load that remembers which events were sent and acknowledged, and compares them with storage.
 
-The invariant after every fault: acknowledged ⊆ stored ⊆ sent, each once, and the books balance.
+The invariant after every fault: acknowledged ⊆ stored ⊆ sent, each event is stored once, and the
+event counts add up.
 """
 
 import os
@@ -20,17 +21,19 @@ from storage.clickhouse.client import embedded_dsn
 from tests.end_to_end.api import books, count, event, post
 
 KILLS = int(os.environ.get("FAULT_KILLS", "5"))
-"""Kills for each kind of storage: a few in every run, 200 by FAULT_KILLS=200."""
+"""How often the service is killed, for each kind of storage. FAULT_KILLS changes it."""
 
 RSS_BYTES_MAX = 1_200_000_000
-"""For each process."""
+"""Memory limit of each process of the service."""
 
 
 class Load:
-    """Threads that send events with ids of their own until told to stop.
+    """Threads that send events with unique ids until they are stopped.
 
-    repeats: up to how often a request is sent again although it was answered; sizes: how many
-    events a request has, each as likely as any other.
+    Attributes:
+        sent: ids of all events that were sent.
+        acknowledged: ids of all events that were acknowledged.
+        refused: number of responses with status 503.
     """
 
     def __init__(
@@ -42,6 +45,15 @@ class Load:
         repeats: int = 1,
         sizes: Sequence[int] = (1, 1, 1, 1, 1, 5, 5, 50, 50, 300),
     ) -> None:
+        """Prepare the load; `with` starts and stops it.
+
+        Args:
+            service: the service under test.
+            seed: seed of the random choices.
+            threads: number of threads that send.
+            repeats: how often a request is sent at most until it counts as done.
+            sizes: how many events a request may have. Each entry has the same probability.
+        """
         self._service = service
         self._repeats = repeats
         self._sizes = sizes
@@ -82,8 +94,11 @@ class Load:
             self._send(ids, attempts=rng.randint(1, self._repeats))
 
     def _send(self, ids: list[str], attempts: int) -> None:
-        """Until it is acknowledged `attempts` times, as a client does that gets no answer."""
-        # Half of them with a time, half keyed by their id alone.
+        """Send a request until it is acknowledged `attempts` times.
+
+        So it repeats acknowledged requests, like a client that did not get the response.
+        """
+        # About half of the events state a time. The others are identified by name and id only.
         events = [event("fault", id=i, **({"timestamp": 1} if len(i) % 2 else {})) for i in ids]
         while attempts and not self._stop.is_set():
             try:
@@ -106,7 +121,7 @@ class Load:
 def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline_s, "not within the time"
+        assert time.monotonic() < deadline_s, "the condition did not hold in time"
         time.sleep(0.05)
 
 
@@ -121,7 +136,7 @@ def stored_ids(dsn: str) -> list[str]:
 def assert_nothing_lost_or_doubled(
     service: Service, data_dir: Path, url: str | None, *loads: Load
 ) -> None:
-    """Of a service that runs; it is stopped on the way."""
+    """Check the invariant, and the memory of a running service. Stops the service."""
     sent = set().union(*(load.sent for load in loads))
     acknowledged = set().union(*(load.acknowledged for load in loads))
     counted = count(service, "fault")
@@ -133,5 +148,5 @@ def assert_nothing_lost_or_doubled(
     assert service.stop() == 0
     stored = stored_ids(url or embedded_dsn(data_dir))
     assert len(stored) == len(set(stored)) == counted
-    assert not acknowledged - set(stored), "acknowledged and lost"
-    assert not set(stored) - sent, "stored and never sent"
+    assert not acknowledged - set(stored), "events were acknowledged and lost"
+    assert not set(stored) - sent, "events were stored and never sent"

@@ -1,7 +1,8 @@
-"""Print the ids in a table, each as often as an exact query sees it; in a process of its own, since
-the embedded engine takes one directory in the life of a process.
+"""Print the ids in the events table, each as often as an exact query counts it.
 
     python -m tests.faults.stored_ids DSN
+
+This is a process of its own, because a process can open only one directory of the embedded engine.
 """
 
 import sys
@@ -11,6 +12,7 @@ from storage.tables.schema import EVENTS_TABLE
 
 
 def main() -> None:
+    """Print the ids, one per line."""
     client = connect(sys.argv[1])
     for (event_id,) in client.query(f"SELECT id FROM {EVENTS_TABLE} FINAL").result_rows:
         print(event_id)

@@ -1,4 +1,4 @@
-"""A cluster of two shards: each event is stored on one of them, once, also when one crashes."""
+"""A cluster of two shards: each event is stored once, on one shard, even if a shard crashes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def service(shards: Cluster, tmp_path: Path) -> Iterator[Service]:
-    """With two workers, on tables that are empty."""
+    """Run a service with two workers on empty tables."""
     environment = {"EVENT_STREAM_CLICKHOUSE_CLUSTER": CLUSTER}
     arguments = ("--clickhouse-url", shards.url, "--workers", "2")
     service = Service(tmp_path, *arguments, environment=environment)

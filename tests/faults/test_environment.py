@@ -1,4 +1,4 @@
-"""The world around the service: full disks, wild clocks, hasty operators, broken networks."""
+"""Faults around the service: full disks, jumping clocks, bad networks, damaged files, stops."""
 
 import os
 import random
@@ -25,7 +25,7 @@ from tests.faults.harness import Load, assert_nothing_lost_or_doubled, stored_id
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """24 MB of tmpfs."""
+    """Mount a tmpfs of 24 MB."""
     path = tmp_path / "disk"
     path.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(path)])
@@ -47,7 +47,7 @@ def test_a_full_disk_refuses_and_recovers_without_a_restart(
         with pytest.raises(OSError, match="No space left"):
             filler.write_bytes(bytes(24 << 20))
         wait_until(lambda: load.refused > 5)
-        assert service.request("GET", "/readyz").json()["checks"]["log"] == "failed"
+        assert service.request("GET", "/readyz").json()["checks"]["wal"] == "failed"
         acknowledged = len(load.acknowledged)
         filler.unlink()
         load.wait_for(acknowledged + 500)
@@ -79,7 +79,7 @@ def test_a_proxy_that_drops_delays_truncates_and_replays_costs_nothing(
             wait_until(lambda: proxy.done.get("cut reply", 0) > 2, 90)
         proxy.calm = True
         wait_until(lambda: books(service)["in_flight"] == 0)
-        # A question that met the proxy's last tricks keeps others from storage for a second.
+        # After a query has failed in the proxy, queries are refused for a second.
         wait_until(lambda: service.answers("/events/metrics?event_name=fault"))
         assert_nothing_lost_or_doubled(service, tmp_path, url, load)
 
@@ -94,12 +94,12 @@ def test_a_stop_with_storage_down_ends_in_time_and_the_next_start_stores(tmp_pat
             load.wait_for(200)
             server.stop()
             load.wait_for(len(load.acknowledged) + 200)
-            # An upload that never ends holds up neither the drain nor the stop.
+            # An upload that never ends must delay neither the drain nor the stop.
             slow = socket.create_connection((HOST, service.port))
             slow.sendall(b"POST /events HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
             started_s = time.monotonic()
             service.process.send_signal(signal.SIGTERM)
-            assert service.process.wait(30) == 1  # not drained, and says so
+            assert service.process.wait(30) == 1  # 1, because it could not drain
             assert time.monotonic() - started_s < 15
             slow.close()
         server.start()
@@ -143,7 +143,7 @@ def test_a_part_that_the_table_has_lost_is_noticed_and_stored_again(tmp_path: Pa
         load.wait_for(500)
     assert count(service, "fault") >= 500
     assert service.stop() == 0
-    # The engine sets aside at its start what it can't read, and goes on as if nothing were.
+    # At its start the engine detaches parts that it can't read, and does not report them.
     for data in event_data(tmp_path):
         (data.parent / "columns.txt").write_bytes(b"no columns")
     assert "is detached" in doctor(tmp_path, expected=1)
@@ -153,7 +153,7 @@ def test_a_part_that_the_table_has_lost_is_noticed_and_stored_again(tmp_path: Pa
 
 
 def event_data(data_dir: Path) -> list[Path]:
-    """The data of each part of the events table that is in use."""
+    """Return the data file of each part that is in use."""
     found = [
         path
         for path in (data_dir / "clickhouse").glob("**/data.bin")

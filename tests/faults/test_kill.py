@@ -49,7 +49,7 @@ def tear_the_wals(data_dir: Path, rng: random.Random) -> None:
         segments = sorted(directory.glob("*.wal"))
         if not segments or not segments[-1].stat().st_size:
             continue
-        length = rng.randint(1, 200)  # every whole record is longer
+        length = rng.randint(1, 200)  # shorter than any whole record
         begun = bytearray(segments[-1].read_bytes()[:length])
         for _ in range(rng.randint(1, 8)):
             begun[rng.randrange(len(begun))] ^= 1 << rng.randrange(8)

@@ -1,4 +1,4 @@
-"""A server that restarts with a part that it can't read: noticed while the service runs, mended."""
+"""A running service notices that the server lost a part at its restart, and stores it again."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ NOTICED_S_MAX = 40
 
 
 def part_of_events(server: ClickHouse, database: str) -> Path:
-    """The directory of the largest part of the events table."""
+    """Return the directory of the largest part of the events table."""
     path = server.sql(
         "SELECT path FROM system.parts WHERE active AND table = 'events'"
         f" AND database = '{database}' ORDER BY rows DESC LIMIT 1"
@@ -43,11 +43,11 @@ def test_a_part_that_the_server_lost_at_its_restart_is_stored_again(
         assert "broken" in server.sql("SELECT reason FROM system.detached_parts")
         wait_until(lambda: count(service, "kept") == EVENTS, NOTICED_S_MAX)
         assert count(service, "other") == int(busy)
-        # It is still detached, which is no reason to store it once more.
-        again = books(service)["received_total"]
+        # The part is still detached, but must not be stored once more.
+        before = books(service)["received_total"]
         assert post(service, "/events/batch", events).status == 201
         assert count(service, "kept") == EVENTS
-        assert books(service)["received_total"] == again + EVENTS
+        assert books(service)["received_total"] == before + EVENTS
         assert service.stop() == 0
 
 
@@ -60,7 +60,8 @@ def test_a_server_that_hangs_is_noticed_long_before_the_time_out(tmp_path: Path)
         server.pause()
         try:
             assert post(service, "/events", event("meanwhile")).status == 201
-            # Insert after 1 s, and 10 s that an insert may take; it would time out after 30 s.
+            # The insert starts after 1 s, and counts as stalled after 10 s more. Its timeout is
+            # 30 s.
             wait_until(lambda: service.request("GET", "/readyz").status == 503, 15)
             assert post(service, "/events", event("meanwhile")).status == 201
         finally:

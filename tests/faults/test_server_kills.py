@@ -1,7 +1,7 @@
-"""A ClickHouse server, a shard and the service are killed under load: every event counts once.
+"""A ClickHouse server, both shards of a cluster, and the service are killed under load.
 
-300,000 events each time, in batches of up to 1,000: an acknowledged one is stored, none twice, and
-none is there that was never sent.
+Each test sends 300,000 events in batches of up to 1,000. Every acknowledged event is stored, none
+is stored twice, and only events that were sent are stored.
 """
 
 import random
@@ -23,7 +23,7 @@ READY_S_MAX = 60
 
 
 def run_and_kill(load: Load, kills: list[Callable[[], None]], seed: int) -> None:
-    """Kill at random moments, spread over the load, until EVENTS are acknowledged."""
+    """Call each of `kills` at a random moment, and wait until EVENTS are acknowledged."""
     rng = random.Random(seed)
     rng.shuffle(kills)
     for number, kill in enumerate(kills, 1):
@@ -33,8 +33,8 @@ def run_and_kill(load: Load, kills: list[Callable[[], None]], seed: int) -> None
     load.wait_for(EVENTS, timeout_s=120)
 
 
-def stored(service: Service) -> None:
-    """Wait until storage has taken everything."""
+def wait_until_stored(service: Service) -> None:
+    """Wait until all events are stored."""
     wait_until(lambda: service.request("GET", "/readyz").status == 200, READY_S_MAX)
     wait_until(lambda: books(service)["in_flight"] == 0, READY_S_MAX)
 
@@ -59,7 +59,7 @@ def test_kills_of_the_server_and_of_the_service(tmp_path: Path, workers: int) ->
 
         with Load(service, seed=seed, repeats=2, sizes=SIZES) as load:
             run_and_kill(load, [kill_server, kill_service] * 3, seed)
-        stored(service)
+        wait_until_stored(service)
         assert_nothing_lost_or_doubled(service, tmp_path / "data", url, load)
 
 
@@ -83,5 +83,5 @@ def test_kills_of_both_shards_of_a_cluster(tmp_path: Path) -> None:
 
         with Load(service, seed=seed, repeats=2, sizes=SIZES) as load:
             run_and_kill(load, [kill(0), kill(1)], seed)
-        stored(service)
+        wait_until_stored(service)
         assert_nothing_lost_or_doubled(service, tmp_path / "data", shards.url, load)

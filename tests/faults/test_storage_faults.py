@@ -1,4 +1,4 @@
-"""Storage that is down, slow, wrong or lying: events go on being acknowledged, and none is lost."""
+"""While storage is down, slow or failing, events are still acknowledged, and none is lost."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ PAUSES = ("60", "16", "516")
 
 
 def errors(service: Service) -> dict[str, float]:
-    """Failed attempts, by class."""
+    """Return the number of failed attempts, by error class."""
     prefix = 'event_stream_storage_errors_total{error_class="'
     return {
         line.removeprefix(prefix).partition('"')[0]: float(line.rpartition(" ")[2])
@@ -47,14 +47,14 @@ def test_inserts_that_fail_in_every_way_are_tried_again(
             },
         )
         service.start()
-        proxy.delay_s = 3  # storage does what the service has given up
+        proxy.delay_s = 3  # longer than the timeout: storage does an insert that counts as failed
         with Load(service, seed=1, threads=2, repeats=2) as load:
             for fault in (*CODES, *FAULTS, *HTTP_STATUSES, *PAUSES):
                 kind = "paused" if fault in PAUSES else "transient"
                 before = errors(service)
                 proxy.fault = fault
                 wait_until(lambda: errors(service)[kind] > before[kind])  # noqa: B023
-                # Acknowledged all the same, and not ready meanwhile.
+                # Events are still acknowledged, but the service is not ready.
                 load.wait_for(len(load.acknowledged) + 50)
                 assert service.request("GET", "/readyz").status == 503, fault
                 proxy.fault = ""
@@ -76,7 +76,7 @@ def test_storage_that_is_down_for_long_costs_neither_events_nor_memory(tmp_path:
         with Load(service, seed=1) as load:
             load.wait_for(500)
             server.kill()
-            # The buffer spills, and then the log is full as well: refused, with Retry-After.
+            # The buffer spills. Then the WAL is full, and events are refused with Retry-After.
             wait_until(lambda: load.refused > 0)
             scrape = service.request("GET", "/metrics").data.decode()
             [held] = [
