@@ -1,9 +1,9 @@
 """Reads whole request bodies, within limits, before Falcon sees the request.
 
-Falcon does this badly: it takes a disconnect for the end of the body, and it has no size limit and
-no deadline. So this ASGI app reads the body. If the body is complete, Falcon gets it. If not, the
-error is deferred: `DeferredErrors` raises it once Falcon knows the route, so that it is answered
-and counted like any other error.
+Falcon does not do this: it takes a disconnect for the end of the body, and it has no size limit and
+no deadline. So this ASGI app reads the body, and Falcon only gets complete bodies. Errors are
+deferred: `DeferredErrors` raises them once Falcon knows the route, so that they are answered and
+counted like all other errors.
 """
 
 import asyncio
@@ -44,7 +44,10 @@ def body_of(req: Request) -> bytes:
 
 
 def body_in(scope: Scope) -> bytes | None:
-    """Return the whole body of the request, or None if it was not read or has an error."""
+    """Return the whole body of the request, or None if the request has a deferred error.
+
+    The body is empty if the client may not send one.
+    """
     return scope.get(_BODY_KEY)
 
 
@@ -102,7 +105,8 @@ class RequestBodyMiddleware:
             await self._app(scope, receive, send)
             return
         body = b""
-        # This comes first because it finds the key, which the answer to an error needs, too.
+        # Called before the checks, because it finds the key, which the answer to a refused request
+        # needs, too.
         allows_body = self._allows_body(scope)
         try:
             length = self._checked_length(scope)

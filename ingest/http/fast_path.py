@@ -51,7 +51,7 @@ class FastPath:
         response_headers: ResponseHeaders,
         observe: Callable[[str, str, int, float], None],
     ) -> None:
-        """Answer plain requests before `app`.
+        """Wrap `app`.
 
         Args:
             app: gets all other requests.

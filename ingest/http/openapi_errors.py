@@ -28,7 +28,7 @@ ERRORS = {
 }
 """Description of each error, by status."""
 _SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key of event-stream keys"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 _POST_SCHEMES = {

@@ -58,7 +58,7 @@ class TooLargeError(Exception):
 
 
 class RowWriter(Protocol):
-    """Writes rows to the table. Tests have a fake one."""
+    """Writes rows to the table. Tests use a fake."""
 
     def open(self) -> None:
         """Connect to storage. May be called again after a failure."""

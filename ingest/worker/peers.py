@@ -29,7 +29,7 @@ class Peers:
     """
 
     def __init__(self, directory: Path | None, handlers: Handlers) -> None:
-        """Set what to share and what to reply. `start` takes the number.
+        """Set the directory and the handlers. `start` takes the number.
 
         Args:
             directory: the directory that the workers share; None for one worker.
