@@ -20,6 +20,33 @@ settings.register_profile(
 settings.load_profile("default")
 
 
+SLOW_FIRST = (
+    "tests/contract/test_cluster.py",
+    "tests/end_to_end/test_openapi.py",
+    "tests/end_to_end/test_lifecycle.py",
+    "tests/faults/test_environment.py",
+    "tests/faults/test_kill.py",
+    "tests/contract/test_query_results.py",
+    "tests/faults",
+    "tests/end_to_end",
+    "tests/deploy",
+    "tests/contract",
+    "tests/property",
+)
+"""Files, and folders, by the time that they take: a slow one at the end keeps one core idle."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests of slow files first; pytest-xdist gives files to its workers in this order."""
+
+    def rank(item: pytest.Item) -> int:
+        path = item.path.relative_to(config.rootpath).as_posix()
+        slow = [n for n, start in enumerate(SLOW_FIRST) if path.startswith(start)]
+        return slow[0] if slow else len(SLOW_FIRST)
+
+    items.sort(key=rank)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "mode" in metafunc.fixturenames:
         modes = getattr(metafunc.module, "SERVICE_MODES", ("embedded", "server"))
