@@ -133,8 +133,8 @@ class _Parts:
 
     def _deduplicate(self, commits: list[Commit], identities: list[Identities]) -> None:
         for commit, identified in zip(commits, identities, strict=True):
-            self._dedup.claim(identified.ids, commit)
-            self._dedup.confirm(identified.ids)
+            self._dedup.claim(identified.keys, commit)
+            self._dedup.confirm(identified.keys)
 
 
 def _timed(rows: Rows, step: str, function: Callable[[], Any]) -> Any:

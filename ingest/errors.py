@@ -77,7 +77,7 @@ class BusyError(IngestError):
 
 
 class BufferFullError(IngestError):
-    """The ring buffer has no room."""
+    """The ring buffer or the WAL has no room, or too much waits for a slow disk."""
 
     def __init__(self, retry_after_s: int) -> None:
         """Ask the client to retry after `retry_after_s` seconds."""

@@ -22,8 +22,8 @@ class EventCounts:
         accepted: acknowledged, without duplicates.
         stored: confirmed by storage.
         duplicate: acknowledged, but not stored again.
-        rejected: refused because they or their batch were invalid.
-        refused: valid, but refused because there was no room.
+        rejected: they, or others of their request, were invalid.
+        refused: valid, but there was no room, or the WAL could not be written.
         dead_lettered: refused by storage and kept as dead letters.
         lost: written to the WAL, and unreadable there later.
         in_flight: received, without an outcome yet.

@@ -118,7 +118,7 @@ class PermanentError(StorageError):
     error_class: ErrorClass = "permanent"
 
 
-class BusyError(StorageError):
+class QueryQueueFullError(StorageError):
     """The query queue is full; the query was not sent."""
 
 

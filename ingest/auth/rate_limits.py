@@ -20,7 +20,7 @@ from ingest.auth.authentication import key_of
 from ingest.auth.keys import Key
 from ingest.errors import RateLimitError, TooLargeError
 
-Kind = Literal["requests", "events", "failures"]
+LimitKind = Literal["requests", "events", "failures"]
 
 
 class LimitState(NamedTuple):
@@ -40,7 +40,7 @@ class LimitState(NamedTuple):
 class RateLimits:
     """Counts requests, events and failures against their limits."""
 
-    def __init__(self, rates: Mapping[Kind, str], *, redis_url: str | None = None) -> None:
+    def __init__(self, rates: Mapping[LimitKind, str], *, redis_url: str | None = None) -> None:
         """Set the default limits.
 
         Args:
@@ -60,11 +60,11 @@ class RateLimits:
 
             self._shared = RedisRateLimits(redis_url)
 
-    def apply(self, kind: Kind, key: Key | None) -> bool:
+    def apply(self, kind: LimitKind, key: Key | None) -> bool:
         """Return whether `kind` has a limit for `key`."""
         return bool(self._items_for(kind, key))
 
-    async def take(self, kind: Kind, req: Request, resp: Response, cost: int = 1) -> None:
+    async def take(self, kind: LimitKind, req: Request, resp: Response, cost: int = 1) -> None:
         """Count `cost` of `kind` for the sender, and set the RateLimit headers of the response.
 
         If there are several limits, the headers describe the one with the least remaining.
@@ -92,7 +92,7 @@ class RateLimits:
             if not state.is_allowed:
                 raise RateLimitError(f"More {kind} than {item}: slow down", wait_s)
 
-    def _items_for(self, kind: Kind, key: Key | None) -> list[RateLimitItem]:
+    def _items_for(self, kind: LimitKind, key: Key | None) -> list[RateLimitItem]:
         """Return the limits of the key itself if it has any, else the limits of the settings."""
         if key is not None and kind != "failures":
             own = key.requests_rate if kind == "requests" else key.events_rate

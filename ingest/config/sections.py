@@ -5,10 +5,10 @@ docs/configuration.md repeats every description.
 
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from limits import parse_many
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -62,11 +62,20 @@ class BufferSettings(Section):
     rows: Positive = Field(500_000, description="Maximum rows in the ring buffer")
     bytes: Positive = Field(256 * MIB, description="Maximum bytes in the ring buffer")
     slots: Positive = Field(65_536, description="Maximum record batches in the ring buffer")
-    commit_rows: Positive = Field(
+    batch_requests: Positive = Field(
         512,
         description="Number of waiting requests at which they no longer wait for the commit"
         " before them",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_name(cls, values: Any) -> Any:
+        """`batch_requests` was called `commit_rows` until version 0.1."""
+        if isinstance(values, dict) and "commit_rows" in values:
+            values = {"batch_requests": values["commit_rows"], **values}
+            del values["commit_rows"]
+        return values
 
 
 class FlushSettings(Section):

@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 import structlog
 
-Scope = dict[str, Any]
+AsgiScope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+AsgiApp = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 UNKNOWN_MESSAGE = "Something went wrong here; it was logged"
 
@@ -39,7 +39,7 @@ class LastResort:
         self._app = app
         self._observe = observe
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Let `app` handle the request, and answer if it raises.
 
         Raises:
@@ -80,7 +80,7 @@ class HeadAsGet:
         """Wrap `app`, which handles GET."""
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Let `app` handle the request, and drop the body of a response to HEAD."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
@@ -106,7 +106,7 @@ class CancelOnDisconnect:
         """Wrap `app`, which must tolerate being cancelled in a GET request."""
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Let `app` handle the request until the client disconnects."""
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
             await self._app(scope, receive, send)

@@ -24,7 +24,7 @@ from ingest.errors import (
     TooLargeError,
     UrlTooLongError,
 )
-from ingest.http.asgi import AsgiApp, Receive, Scope, Send
+from ingest.http.asgi import AsgiApp, AsgiScope, Receive, Send
 from ingest.http.deadlines import Deadlines
 
 _BODY_KEY, _ERROR_KEY = "event_stream.body", "event_stream.body_error"
@@ -43,7 +43,7 @@ def body_of(req: Request) -> bytes:
     return body
 
 
-def body_in(scope: Scope) -> bytes | None:
+def body_in(scope: AsgiScope) -> bytes | None:
     """Return the whole body of the request, or None if the request has a deferred error.
 
     The body is empty if the client may not send one.
@@ -51,7 +51,7 @@ def body_in(scope: Scope) -> bytes | None:
     return scope.get(_BODY_KEY)
 
 
-def defer_error(scope: Scope, error: Exception) -> None:
+def defer_error(scope: AsgiScope, error: Exception) -> None:
     """Store `error` in `scope`; `DeferredErrors` raises it once Falcon knows the route."""
     scope[_ERROR_KEY] = error
 
@@ -83,7 +83,7 @@ class RequestBodyMiddleware:
         app: AsgiApp,
         *,
         limits: BodyLimits,
-        allows_body: Callable[[Scope], bool] = lambda scope: True,
+        allows_body: Callable[[AsgiScope], bool] = lambda scope: True,
     ) -> None:
         """Wrap `app`.
 
@@ -99,7 +99,7 @@ class RequestBodyMiddleware:
         self._deadlines = Deadlines(limits.timeout_s)
         self._allows_body = allows_body
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Read the body, let `app` handle the request, and discard what is left of the body."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -135,7 +135,7 @@ class RequestBodyMiddleware:
         if is_left:
             await self._discard(receive)
 
-    def _checked_length(self, scope: Scope) -> int | None:
+    def _checked_length(self, scope: AsgiScope) -> int | None:
         """Check URL, headers and announced length; return the Content-Length, if there is one."""
         if len(scope["raw_path"]) + len(scope["query_string"]) > self._limits.url_bytes:
             raise UrlTooLongError(f"The URL is longer than {self._limits.url_bytes} bytes")
@@ -218,7 +218,7 @@ class RequestBodyMiddleware:
         return TooLargeError(f"Body is larger than {self._limits.bytes} bytes")
 
 
-def _announces_body(scope: Scope) -> bool:
+def _announces_body(scope: AsgiScope) -> bool:
     headers = dict(scope["headers"])
     return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 

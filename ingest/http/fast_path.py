@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from ingest.auth.access import Access
 from ingest.auth.authentication import key_of
-from ingest.http.asgi import AsgiApp, Receive, Scope, Send
+from ingest.http.asgi import AsgiApp, AsgiScope, Receive, Send
 from ingest.http.body import body_in, defer_error
 from ingest.http.headers import AckPolicy, ResponseHeaders, encoded
 from ingest.http.replies import IngestReply, ingest_reply
@@ -68,7 +68,7 @@ class FastPath:
         self._response_headers = response_headers
         self._observe = observe
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer the request, or let `app` answer it."""
         request = self._plain_request(scope)
         if request is None:
@@ -85,7 +85,7 @@ class FastPath:
         await self._send(send, reply)
         self._observe("POST", scope["path"], reply.status, time.perf_counter() - started_s)
 
-    def _plain_request(self, scope: Scope) -> IngestRequest | None:
+    def _plain_request(self, scope: AsgiScope) -> IngestRequest | None:
         """Return the request, or None if it is not plain."""
         path = scope.get("path")
         if path not in _PATHS or scope.get("method") != "POST" or scope["query_string"]:

@@ -23,7 +23,8 @@ ERRORS = {
     429: "The rate limit is exceeded, or too many queries wait: retry after Retry-After seconds",
     431: "The headers are too large",
     500: "There is a bug in the service; it was logged",
-    503: "The buffer or the disk is full, the service is shutting down, or storage can't answer."
+    503: "There is no room, the disk can't be written, storage was too slow or can't answer, or the"
+    " service is shutting down."
     " With Retry-After, retry later. Without it, an operator must act",
 }
 """Description of each error, by status."""

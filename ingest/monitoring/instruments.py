@@ -98,8 +98,16 @@ class EventCountsCollector(Collector):
             ("accepted", "Events acknowledged, without duplicates", counts.accepted),
             ("stored", "Events confirmed by storage", counts.stored),
             ("duplicate", "Duplicates: events acknowledged and not stored again", counts.duplicate),
-            ("rejected", "Events refused: they or their batch were invalid", counts.rejected),
-            ("refused", "Valid events refused because there was no room", counts.refused),
+            (
+                "rejected",
+                "Events rejected: they or others of their request were invalid",
+                counts.rejected,
+            ),
+            (
+                "refused",
+                "Valid events refused: no room, or the WAL could not be written",
+                counts.refused,
+            ),
             (
                 "dead_lettered",
                 "Events refused by storage, kept as dead letters",

@@ -53,15 +53,16 @@ class Group:
     """The events of several requests.
 
     Attributes:
-        batch: the events of all valid requests, in order. Its `size` does not include the events of
-            a body that could not be read.
-        counts: number of events in `batch` for each request; 0 for a request with an error.
-        errors: the error of each refused request, by its position.
+        batch: the events of all valid requests, in order.
+        counts: number of events in `batch` for each request; 0 for a request that is not valid.
+        unreadable: the error of each request whose body can't be read, by its position.
+        invalid: the batch of each request that has invalid events, by its position.
     """
 
     batch: Batch
     counts: Sequence[int]
-    errors: Mapping[int, IngestError]
+    unreadable: Mapping[int, IngestError]
+    invalid: Mapping[int, Batch]
 
 
 def events_of(value: Any) -> list[Any]:

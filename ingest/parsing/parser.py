@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from ingest.errors import IngestError, PayloadError, RejectedError, TooLargeError
+from ingest.errors import IngestError, PayloadError, TooLargeError
 from ingest.parsing.arrow_parser import Counted, parse_lines, parse_lists
 from ingest.parsing.batch import Batch, Group, events_of
 from ingest.parsing.compression import decompress, looks_compressed
@@ -151,7 +151,7 @@ def _parse_together(body_format: BodyFormat, bodies: Sequence[bytes], events_max
     if counted is not None:
         batch, counts = counted
         if max(counts) <= events_max:
-            return Group(batch, counts, {})
+            return Group(batch, counts, {}, {})
     return parse_each(body_format, bodies, events_max)
 
 
@@ -163,18 +163,17 @@ def parse_each(body_format: BodyFormat, bodies: Sequence[bytes], events_max: int
     raw: list[Any] = []
     times_us: list[int | None] = []
     counts: list[int] = []
-    errors: dict[int, IngestError] = {}
-    size = 0
+    unreadable: dict[int, IngestError] = {}
+    invalid: dict[int, Batch] = {}
     for index, body in enumerate(bodies):
         try:
             one = parse_body(body_format, body, events_max)
         except IngestError as error:
-            errors[index] = error
+            unreadable[index] = error
             counts.append(0)
             continue
-        size += one.size
         if one.rejected:
-            errors[index] = RejectedError(list(one.rejected), one.size - len(one.events))
+            invalid[index] = one
             counts.append(0)
             continue
         events += one.events
@@ -191,6 +190,6 @@ def parse_each(body_format: BodyFormat, bodies: Sequence[bytes], events_max: int
         times_us=times_us,
         indexes=range(len(events)),
         rejected=(),
-        size=size,
+        size=len(events),
     )
-    return Group(batch, counts, errors)
+    return Group(batch, counts, unreadable, invalid)

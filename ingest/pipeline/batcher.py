@@ -118,8 +118,10 @@ class RequestBatcher:
     async def _ingest(self, gathered: _Gathered) -> None:
         try:
             group = await self._parser.parse_group(self._body_format, gathered.bodies)
-            for index, refusal in group.errors.items():
-                _finish(gathered.waiters[index], refusal)
+            for index, error in group.unreadable.items():
+                _finish(gathered.waiters[index], error)
+            for index, batch in group.invalid.items():
+                _finish(gathered.waiters[index], self._committer.reject(batch))
             submission = self._committer.submit(
                 group.batch, idempotency_keys=_keys_by_event(group, gathered), durable=self._durable
             )

@@ -11,12 +11,14 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal
 
 import pyarrow as pa
 import structlog
 import tenacity
 
+from storage.clickhouse.writer import Writer
+from storage.dead_letters import DeadLetters
 from storage.errors import (
     OUT_OF_MEMORY,
     TOO_MANY_PARTS,
@@ -53,28 +55,8 @@ class AbandonedError(Exception):
     """The service stops before the rows are stored."""
 
 
-class TooLargeError(Exception):
+class FlushTooLargeError(Exception):
     """Storage lacks memory for so many rows at once."""
-
-
-class RowWriter(Protocol):
-    """Writes rows to the table. Tests use a fake."""
-
-    def open(self) -> None:
-        """Connect to storage. May be called again after a failure."""
-
-    def write(self, rows: pa.Table, *, token: str) -> None:
-        """Insert rows; `token` is the same for the same rows."""
-
-    def close(self) -> None:
-        """Disconnect."""
-
-
-class DeadLetterSink(Protocol):
-    """Keeps dead letters."""
-
-    def add(self, rows: pa.Table, error: StorageError) -> None:
-        """Keep the rows, and the error with which storage refused them."""
 
 
 class RetryingWriter:
@@ -86,8 +68,8 @@ class RetryingWriter:
     def __init__(
         self,
         *,
-        writer: RowWriter,
-        dead_letters: DeadLetterSink,
+        writer: Writer,
+        dead_letters: DeadLetters,
         failed: Callable[[StorageError], None],
         retry_waits_s: tuple[float, float] = RETRY_WAITS_S,
         clock: Callable[[], float] = time.monotonic,
@@ -168,7 +150,7 @@ class RetryingWriter:
                     can_halve=piece.num_rows >= HALVED_ROWS_MIN,
                 )
                 continue
-            except TooLargeError:
+            except FlushTooLargeError:
                 log.warning("storage lacks memory for a flush: halving it", rows=piece.num_rows)
             except PermanentError as error:
                 refusal = error
@@ -201,16 +183,16 @@ class RetryingWriter:
 
         Args:
             attempt: what to try.
-            can_halve: whether to raise TooLargeError instead of retrying for lack of memory.
+            can_halve: whether to raise FlushTooLargeError instead of retrying for lack of memory.
 
         Raises:
             AbandonedError: `abandon` was called.
             PermanentError: `attempt` raised it; it is not called again.
-            TooLargeError: storage lacks memory, even in attempt OUT_OF_MEMORY_ATTEMPTS or later.
+            FlushTooLargeError: storage lacks memory after OUT_OF_MEMORY_ATTEMPTS attempts.
         """
         try:
             for retry in tenacity.Retrying(
-                retry=tenacity.retry_if_not_exception_type((PermanentError, TooLargeError)),
+                retry=tenacity.retry_if_not_exception_type((PermanentError, FlushTooLargeError)),
                 wait=self._wait_s,
                 sleep=tenacity.sleep_using_event(self._abandon),
                 stop=tenacity.stop_when_event_set(self._abandon),
@@ -246,7 +228,7 @@ class RetryingWriter:
         except StorageError as error:
             self._note(error)
             if can_halve and error.code == OUT_OF_MEMORY:
-                raise TooLargeError from error
+                raise FlushTooLargeError from error
             raise
         except Exception as error:  # a bug or a failing disk must not end the flusher
             self._note(TransientError(f"{type(error).__name__}: {error}"))

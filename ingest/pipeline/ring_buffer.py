@@ -106,7 +106,6 @@ class RingBuffer:
         batch: pa.RecordBatch,
         *,
         received_us: int,
-        nbytes: int | None = None,
         location: Location | None = None,
         force: bool = False,
     ) -> int | None:
@@ -118,7 +117,6 @@ class RingBuffer:
         Args:
             batch: the record batch.
             received_us: when its oldest event was received, in µs since 1970.
-            nbytes: its size in memory, if the caller knows it.
             location: its location in the WAL. With it, the record batch is spilled if it does not
                 fit into memory.
             force: keep the record batch even if it exceeds the bounds of rows and bytes. The caller
@@ -128,7 +126,7 @@ class RingBuffer:
             The sequence number, or None if there is no room.
         """
         rows = batch.num_rows
-        size = batch.get_total_buffer_size() if nbytes is None else nbytes
+        size = batch.get_total_buffer_size()
         with self._condition:
             if self._appended - self._released >= len(self._slots):
                 assert not force, "call has_slots before"

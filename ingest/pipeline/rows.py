@@ -65,7 +65,7 @@ def joined(several: Iterable[TextRows]) -> TextRows:
     return TextRows(ids, times_us, texts)
 
 
-Rows: TypeAlias = "TextRows | pa.RecordBatch"
+NewRows: TypeAlias = "TextRows | pa.RecordBatch"
 """New events: texts of a small request, or a record batch of RECORD_SCHEMA of a large one."""
 
 
@@ -74,7 +74,7 @@ def new_rows(
     identities: Identities,
     positions: Sequence[int],
     received_us: int,
-) -> Rows:
+) -> NewRows:
     """Return the new events with their identities.
 
     Args:
@@ -98,7 +98,7 @@ def new_rows(
     return batch
 
 
-def record_batch(rows: Rows) -> pa.RecordBatch:
+def record_batch(rows: NewRows) -> pa.RecordBatch:
     """Return the rows as one record batch, of RECORD_SCHEMA or TEXT_SCHEMA."""
     if isinstance(rows, TextRows):
         return rows.record_batch()

@@ -16,7 +16,7 @@ import pyarrow as pa
 import structlog
 
 from ingest.pipeline.ring_buffer import RingBuffer
-from ingest.pipeline.rows import Rows, TextRows, joined, record_batch
+from ingest.pipeline.rows import NewRows, TextRows, joined, record_batch
 from storage.wal.wal import Location, Wal, WalError
 
 JOINED_BYTES_MAX = 4 * 1024 * 1024
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Entry:
-    rows: Rows
+    rows: NewRows
     bytes: int
     received_us: int
     keep: bool
@@ -66,7 +66,7 @@ class WalWriter:
         """Whether the last group was written to the WAL."""
         return self._healthy
 
-    def submit(self, rows: Rows, *, received_us: int, keep: bool, done: Done) -> bool:
+    def submit(self, rows: NewRows, *, received_us: int, keep: bool, done: Done) -> bool:
         """Write new events to the WAL and the buffer.
 
         Args:
@@ -182,9 +182,9 @@ def _append(wal: Wal, entries: Sequence[_Entry]) -> list[tuple[pa.RecordBatch, L
     return list(zip(batches, wal.append(batches), strict=True))
 
 
-def _runs(entries: Sequence[_Entry]) -> Iterator[list[Rows]]:
+def _runs(entries: Sequence[_Entry]) -> Iterator[list[NewRows]]:
     """Yield the events of each record batch: several texts in a row, or one Arrow record batch."""
-    run: list[Rows] = []
+    run: list[NewRows] = []
     size = 0
     for entry in entries:
         is_text = isinstance(entry.rows, TextRows)
@@ -200,6 +200,6 @@ def _runs(entries: Sequence[_Entry]) -> Iterator[list[Rows]]:
         yield run
 
 
-def _size_bytes(rows: Rows) -> int:
+def _size_bytes(rows: NewRows) -> int:
     # PERF: nbytes takes 20 µs more. The result differs only for slices.
     return rows.size_bytes() if isinstance(rows, TextRows) else rows.get_total_buffer_size()

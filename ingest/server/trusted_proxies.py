@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ingest.auth.addresses import networks_of, parse_address
-from ingest.http.asgi import AsgiApp, Receive, Scope, Send
+from ingest.http.asgi import AsgiApp, AsgiScope, Receive, Send
 
 
 class TrustedProxies:
@@ -24,14 +24,14 @@ class TrustedProxies:
         self._app = app
         self._networks = [network for text in trusted for network in networks_of(text)]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Set the client and the scheme, and pass the request on."""
         client = scope.get("client")
         if scope["type"] == "http" and client and self._trusts(client[0]):
             self._apply_headers(scope)
         await self._app(scope, receive, send)
 
-    def _apply_headers(self, scope: Scope) -> None:
+    def _apply_headers(self, scope: AsgiScope) -> None:
         forwarded = _values(scope, b"x-forwarded-for")
         hosts = [host for value in forwarded for host in value.split(",") if host.strip()]
         if hosts:
@@ -57,5 +57,5 @@ class TrustedProxies:
         return address is not None and any(address in network for network in self._networks)
 
 
-def _values(scope: Scope, name: bytes) -> list[str]:
+def _values(scope: AsgiScope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in scope["headers"] if key == name]

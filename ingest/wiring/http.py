@@ -1,4 +1,4 @@
-"""Step 4 of `create_app`: routes, middleware, and the ASGI apps around Falcon."""
+"""Step 5 of `create_app`: routes, middleware, and the ASGI apps around Falcon."""
 
 from collections.abc import Callable
 

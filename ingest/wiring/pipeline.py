@@ -86,7 +86,7 @@ def _build_ingestor(settings: Settings, committer: Committer, flusher: Flusher) 
         ),
         committer=committer,
         flusher=flusher,
-        batch_requests_max=settings.buffer.commit_rows,
+        batch_requests_max=settings.buffer.batch_requests,
         stored_timeout_s=settings.ack.stored_seconds,
     )
 

@@ -1,4 +1,4 @@
-"""Step 5 of `create_app`: the connection to the other workers, and the start and stop."""
+"""Step 4 of `create_app`: the connection to the other workers, and the start and stop."""
 
 from collections.abc import Callable
 from pathlib import Path

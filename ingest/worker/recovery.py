@@ -131,7 +131,11 @@ async def replay_retained(pipeline: Pipeline, ledger: Ledger) -> int:
     if pipeline.wal is None:
         return 0
     ring, rows = pipeline.ring, 0
-    for _, batch in _read(pipeline.wal, pipeline.wal.retained(), ledger):
+    records = _read(pipeline.wal, pipeline.wal.retained(), ledger)
+    loop = asyncio.get_running_loop()
+    # Reading a record takes milliseconds, and more from a slow disk.
+    while (record := await loop.run_in_executor(None, next, records, None)) is not None:
+        _, batch = record
         ledger.receive(batch.num_rows)
         # Half of the buffer is left for requests that arrive meanwhile.
         while ring.is_half_full():
@@ -140,7 +144,6 @@ async def replay_retained(pipeline: Pipeline, ledger: Ledger) -> int:
         # rows as a repeated insert.
         while ring.append(batch, received_us=_oldest_us(batch)) is None:
             await asyncio.sleep(BUFFER_WAIT_S)
-        await asyncio.sleep(0)  # let other tasks run
         rows += batch.num_rows
     return rows
 

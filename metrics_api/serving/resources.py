@@ -32,8 +32,8 @@ from storage.errors import (
     LIMIT_CODES,
     RESULT_LIMIT,
     TIMEOUT_CODES,
-    BusyError,
     PausedError,
+    QueryQueueFullError,
     StorageError,
 )
 
@@ -139,7 +139,7 @@ class QueryResource:
     async def _rows(self, statement: Statement) -> Rows:
         try:
             rows = await self._context.reader.query(statement.sql, statement.parameters)
-        except BusyError as error:
+        except QueryQueueFullError as error:
             raise QueryBusyError("Too many queries are waiting: retry later") from error
         except StorageError as error:
             if error.code == RESULT_LIMIT:

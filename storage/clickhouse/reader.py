@@ -19,8 +19,8 @@ from clickhouse_connect.driver.client import Client
 from storage.clickhouse.client import storage_errors
 from storage.clickhouse.interruption import Connections
 from storage.errors import (
-    BusyError,
     PausedError,
+    QueryQueueFullError,
     StorageError,
     TransientError,
     UnavailableError,
@@ -120,11 +120,11 @@ class Reader:
             The rows of the query result.
 
         Raises:
-            BusyError: the query queue is full.
+            QueryQueueFullError: the query queue is full.
             StorageError: the query failed.
         """
         if self._queries >= self._queries_max:
-            raise BusyError("The query queue is full")
+            raise QueryQueueFullError("The query queue is full")
         tag = uuid4().hex
         settings = {**self._settings, **settings, "log_comment": tag}
         job = self._threads.submit(self._query, sql, dict(parameters), settings, tag)

@@ -9,8 +9,8 @@ Invariants:
 - A segment is deleted only when a checkpoint that covers it is on disk, and some time later.
 - Damaged parts are copied into the quarantine and counted. The records after them are still read.
 
-One thread calls `append`, another one calls `checkpoint` and `read`. A lock file ensures that only
-one process uses a directory.
+One thread calls `append`, another one `checkpoint`; any thread may call `read` and `retained`. A
+lock file ensures that only one process uses a directory.
 """
 
 import errno

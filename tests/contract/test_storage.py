@@ -21,7 +21,7 @@ from metrics_api.endpoints.metrics import plan_metrics
 from metrics_api.query.query_string import Parameters
 from storage.clickhouse.reader import QueryLimits, Reader
 from storage.clickhouse.writer import Writer
-from storage.errors import BusyError, PausedError, TransientError
+from storage.errors import PausedError, QueryQueueFullError, TransientError
 from storage.tables.inspection import recent_keys
 from storage.tables.migrations import migrate
 from storage.tables.rollups import ROLLUPS
@@ -290,7 +290,7 @@ def test_only_so_many_queries_wait(connected: Connect) -> None:
     async def main() -> None:
         asking = [asyncio.create_task(reader.query("SELECT sleep(0.3)", {})) for _ in range(3)]
         await asyncio.sleep(0)
-        with pytest.raises(BusyError):
+        with pytest.raises(QueryQueueFullError):
             await reader.query("SELECT 1", {})
         await asyncio.gather(*asking)
         assert await reader.query("SELECT 1", {}) == [(1,)]

@@ -43,7 +43,7 @@ class Event:
 
 
 @dataclass(slots=True)
-class World:
+class FakeWorld:
     """A clock and the acknowledged events. It takes the place of a Reader and of a Freshness."""
 
     now_us: int = START_US
@@ -113,7 +113,7 @@ def test_a_response_has_every_event_that_its_age_and_watermark_promise(run: list
 
 async def live(run: list[Any]) -> None:
     """Take all steps of a run."""
-    world = World()
+    world = FakeWorld()
     resource = QueryResource("indexes", indexes, context_of(world))
     texts = {"to=0": world.now_us}
     for what, value in run:
@@ -134,7 +134,7 @@ async def live(run: list[Any]) -> None:
             await check(world, resource, value)
 
 
-def context_of(world: World) -> QueryContext:
+def context_of(world: FakeWorld) -> QueryContext:
     """Make a context whose clock, reader and freshness are those of `world`."""
     cache = MemoryCache(bytes_max=1 << 20, clock=lambda: world.now_us / SECOND_US)
     instruments = QueryInstruments(CollectorRegistry())
@@ -150,7 +150,7 @@ def context_of(world: World) -> QueryContext:
     )
 
 
-async def check(world: World, resource: QueryResource, query: str) -> None:
+async def check(world: FakeWorld, resource: QueryResource, query: str) -> None:
     """Send a query, and check that its response lacks no event that it must have."""
     request = testing.create_asgi_req(query_string=query.replace("+", "%2B"))
     response = falcon.asgi.Response()

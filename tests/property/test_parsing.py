@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingest.errors import IngestError, PayloadError, RejectedError, TooLargeError
+from ingest.errors import IngestError, PayloadError, TooLargeError
 from ingest.event.arrow import RECORD_SCHEMA, TEXT_SCHEMA
 from ingest.event.text import read_texts, to_structs
 from ingest.parsing.arrow_parser import parse_lines, parse_lists
@@ -167,23 +167,21 @@ def test_bodies_parsed_together_are_as_each_alone(kind: BodyFormat, data: st.Dat
         st.lists(VALUES.map(lambda values: to_body(kind, values)) | st.binary(max_size=9))
     )
     group = parse_each(kind, bodies, EVENTS_MAX)
-    size = start = 0
+    start = 0
     for index, alone in enumerate(parse_alone(kind, body) for body in bodies):
         end = start + group.counts[index]
         if isinstance(alone, IngestError):
-            assert (type(group.errors[index]), str(group.errors[index])) == (
-                type(alone), str(alone),
-            )  # fmt: skip
+            found = group.unreadable[index]
+            assert (type(found), str(found)) == (type(alone), str(alone))
             assert start == end
             continue
-        size += alone.size
         if alone.rejected:
-            refusal = group.errors[index]
-            assert isinstance(refusal, RejectedError)
-            assert refusal.errors == list(alone.rejected)
+            found = group.invalid[index]
+            assert (found.size, found.rejected) == (alone.size, alone.rejected)
             assert start == end
             continue
-        assert index not in group.errors
+        assert index not in group.unreadable
+        assert index not in group.invalid
         batch = group.batch
         assert_same(
             Batch(
@@ -199,7 +197,7 @@ def test_bodies_parsed_together_are_as_each_alone(kind: BodyFormat, data: st.Dat
             alone,
         )
         start = end
-    assert group.batch.size == size
+    assert group.batch.size == sum(group.counts)
     assert len(group.batch.events) == start
 
 
@@ -264,7 +262,8 @@ def assert_taken_as_one_by_one(kind: BodyFormat, bodies: list[bytes]) -> None:
     if counted is None:
         return
     group = parse_each(kind, bodies, 100)
-    assert not group.errors
+    assert not group.unreadable
+    assert not group.invalid
     assert list(counted[1]) == list(group.counts)
     assert_same(counted[0], group.batch)
 

@@ -68,3 +68,14 @@ def test_a_variable_that_is_no_setting_and_a_file_that_is_not_there_are_named(
     monkeypatch.setenv("EVENT_STREAM_PROT", "1")
     with pytest.raises(SettingsError, match="EVENT_STREAM_PROT"):
         load_settings()
+
+
+def test_a_setting_is_taken_under_its_old_name_for_one_version(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text("buffer: {commit_rows: 7}\n")
+    assert load_settings(config).buffer.batch_requests == 7
+    monkeypatch.setenv("EVENT_STREAM_BUFFER__COMMIT_ROWS", "8")
+    assert load_settings(config).buffer.batch_requests == 8
+    monkeypatch.setenv("EVENT_STREAM_BUFFER__BATCH_REQUESTS", "9")
+    assert load_settings(config).buffer.batch_requests == 9
