@@ -100,12 +100,12 @@ class EventCountsCollector(Collector):
             ("duplicate", "Duplicates: events acknowledged and not stored again", counts.duplicate),
             (
                 "rejected",
-                "Events rejected: they or others of their request were invalid",
+                "Events rejected: they or their request were invalid",
                 counts.rejected,
             ),
             (
                 "refused",
-                "Valid events refused: no room, or the WAL could not be written",
+                "Valid events refused: no room, or no working WAL",
                 counts.refused,
             ),
             (

@@ -9,10 +9,10 @@ from falcon.asgi import Response
 from ingest.errors import SilentWorkerError
 from metrics_api.errors import QueryTimeoutError
 from metrics_api.serving.resources import QueryResource
-from tests.property.test_freshness import World, context_of, indexes
+from tests.property.test_freshness import FakeWorld, context_of, indexes
 
 
-class Silent(World):
+class Silent(FakeWorld):
     """A world whose flush fails."""
 
     def __init__(self, error: TimeoutError) -> None:
