@@ -9,7 +9,7 @@ errors are answered and counted in one place. A plain request has the same reply
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ingest.auth.access import Access
 from ingest.auth.authentication import key_of
@@ -35,6 +35,7 @@ _FORMATS: Mapping[tuple[str, bytes], BodyFormat] = {
     for media_type in media_types
 }
 """Formats by path and media type."""
+_JSON = JSON_TYPES[0].encode()
 _PATHS = frozenset(path for path, _ in _FORMATS)
 
 
@@ -67,6 +68,8 @@ class FastPath:
         self._acks = acks
         self._response_headers = response_headers
         self._observe = observe
+        self._common: Sequence[tuple[bytes, bytes]] = ()
+        self._headers: Sequence[tuple[bytes, bytes]] = ()
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer the request, or let `app` answer it."""
@@ -95,7 +98,7 @@ class FastPath:
             return None
         if not self._access.allows_fast_path(key_of(scope)):
             return None
-        media_type = headers.get(b"content-type", JSON_TYPES[0].encode()).partition(b";")[0]
+        media_type = headers.get(b"content-type", _JSON).partition(b";")[0]
         body_format = _FORMATS.get((path, media_type.rstrip()))
         body = body_in(scope)
         if body_format is None or body is None:
@@ -110,10 +113,10 @@ class FastPath:
         )
 
     async def _send(self, send: Send, reply: IngestReply) -> None:
-        headers = [
-            *self._response_headers.encoded(),
-            *encoded(reply.headers),
-            (b"content-length", b"%d" % len(reply.body)),
-        ]
+        common = self._response_headers.encoded()
+        if common is not self._common:  # PERF: it changes only ten times a second
+            self._common = common
+            self._headers = [*common, *encoded(reply.headers)]
+        headers = [*self._headers, (b"content-length", b"%d" % len(reply.body))]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})

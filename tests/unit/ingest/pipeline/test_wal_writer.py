@@ -12,6 +12,8 @@ from ingest.event.arrow import RECORD_SCHEMA
 from ingest.parsing.arrow_parser import parse_lists
 from ingest.pipeline.ingestor import Ingestor
 from ingest.pipeline.request import Ack
+from ingest.pipeline.rows import TextRows
+from storage.wal.wal import WalError
 from tests.fakes.fake_disk import FakeDisk, WalOnFakeDisk
 from tests.fakes.fake_writer import FakeWriter
 from tests.unit.ingest.pipeline.parts import Parts, events, request, send
@@ -173,3 +175,15 @@ def test_small_and_large_requests_of_a_group_keep_their_order(parts: Parts, disk
     assert [[event_id.split("-")[0] for event_id in each] for each in ids] == [
         ["first"], ["0", "0", "1", "1"], ["2"] * 3, ["3"] * 3, ["4", "4"],
     ]  # fmt: skip
+
+
+def test_events_that_can_not_become_a_record_batch_fail_only_their_group(parts: Parts) -> None:
+    async def main() -> None:
+        done: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        broken = TextRows(["id"], ([1], [1], ["no time"]), [b"{}"])
+        assert parts.wal_writer.submit(broken, received_us=1, keep=False, done=done.set_result)
+        assert isinstance(await done, WalError)
+        await send_new(parts, 3)
+
+    asyncio.run(main())
+    assert parts.ring.usage().rows == 3
