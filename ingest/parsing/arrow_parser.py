@@ -163,8 +163,8 @@ def _batch(events: pa.StructArray, decode_raw: Callable[[], list[Any]]) -> Batch
     else:
         columns["date"] = pa.nulls(size, TIME)
     ids = columns["id"]
-    return Batch(
-        events=pa.StructArray.from_arrays(
+    return Batch.of_valid(
+        pa.StructArray.from_arrays(
             [columns[field.name] for field in EVENT_TYPE], fields=list(EVENT_TYPE)
         ),
         client_ids=ids.to_pylist(),
@@ -172,9 +172,6 @@ def _batch(events: pa.StructArray, decode_raw: Callable[[], list[Any]]) -> Batch
         # Needed only for events without an id: their id is made from their content.
         raw=decode_raw() if ids.null_count else [None] * size,
         times_us=times.to_pylist(),
-        indexes=range(size),
-        rejected=(),
-        size=size,
     )
 
 

@@ -47,6 +47,20 @@ class Batch:
     rejected: Sequence[EventError]
     size: int
 
+    @classmethod
+    def of_valid(
+        cls,
+        events: Sequence[bytes] | pa.StructArray,
+        *,
+        client_ids: Sequence[str | None],
+        names: Sequence[str],
+        raw: Sequence[Any],
+        times_us: Sequence[int | None],
+    ) -> "Batch":
+        """Return the batch of a request whose events are all valid."""
+        size = len(events)
+        return cls(events, client_ids, names, raw, times_us, range(size), (), size)
+
 
 @dataclass(slots=True)
 class Group:

@@ -75,15 +75,12 @@ def parse_list(body: bytes) -> Batch | None:
     names = [event["name"] for event in events]
     # An id is made from the event as sent, where 1 differs from 1.0.
     raw = events_of(orjson.loads(body)) if None in ids else events
-    return Batch(
-        events=texts,
+    return Batch.of_valid(
+        texts,
         client_ids=ids,
         names=names,
         raw=raw,
         times_us=times_us,
-        indexes=range(len(events)),
-        rejected=(),
-        size=len(events),
     )
 
 

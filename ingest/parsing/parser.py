@@ -182,14 +182,11 @@ def parse_each(body_format: BodyFormat, bodies: Sequence[bytes], events_max: int
         raw += one.raw
         times_us += one.times_us
         counts.append(one.size)
-    batch = Batch(
-        events=events,
+    batch = Batch.of_valid(
+        events,
         client_ids=ids,
         names=names,
         raw=raw,
         times_us=times_us,
-        indexes=range(len(events)),
-        rejected=(),
-        size=len(events),
     )
     return Group(batch, counts, unreadable, invalid)

@@ -42,15 +42,12 @@ def validate(decoded: Decoded) -> Batch:
             ids = [event.get("id") for event in events]
             names = [event["name"] for event in events]
             texts = [orjson.dumps(event) for event in events]
-            return Batch(
-                events=texts,
+            return Batch.of_valid(
+                texts,
                 client_ids=ids,
                 names=names,
                 raw=raw,
                 times_us=times_us,
-                indexes=range(len(raw)),
-                rejected=(),
-                size=len(raw),
             )
     return _validate_each(raw, cut, decoded.flawed)
 
