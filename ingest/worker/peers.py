@@ -59,11 +59,11 @@ class Peers:
         if self._lock is not None:
             self._lock.close()
 
-    async def ask(self, question: str, *, timeout_s: float = ASK_TIMEOUT_S) -> dict[int, bytes]:
+    async def ask(self, request: str, *, timeout_s: float = ASK_TIMEOUT_S) -> dict[int, bytes]:
         """Send a request to all other living workers.
 
         Args:
-            question: the request, one line.
+            request: the request, one line.
             timeout_s: how long all workers together may take, in seconds.
 
         Returns:
@@ -76,7 +76,7 @@ class Peers:
             return {}
         others = [int(path.stem) for path in self._directory.glob("*.sock")]
         others = [number for number in others if number != self.number]
-        asking = {n: asyncio.ensure_future(self._ask(n, question)) for n in others}
+        asking = {n: asyncio.ensure_future(self._ask(n, request)) for n in others}
         try:
             async with asyncio.timeout(timeout_s):
                 await asyncio.gather(*asking.values())
@@ -86,7 +86,7 @@ class Peers:
         replies = {number: task.result() for number, task in asking.items()}
         return {number: reply for number, reply in replies.items() if reply is not None}
 
-    async def ask_all(self, question: str) -> dict[int, bytes]:
+    async def ask_all(self, request: str) -> dict[int, bytes]:
         """Send a request to all living workers, including this one.
 
         Returns:
@@ -95,7 +95,7 @@ class Peers:
         Raises:
             SilentWorkerError: a worker did not reply in time.
         """
-        return {self.number: await self._handlers[question](), **await self.ask(question)}
+        return {self.number: await self._handlers[request](), **await self.ask(request)}
 
     def _take_number(self, directory: Path) -> bool:
         lock = (directory / f"{self.number}.lock").open("wb")
@@ -111,7 +111,7 @@ class Peers:
         assert self._directory is not None
         return self._directory / f"{number}.sock"
 
-    async def _ask(self, number: int, question: str) -> bytes | None:
+    async def _ask(self, number: int, request: str) -> bytes | None:
         """Return the reply of one worker, or None if the worker is dead.
 
         A dead worker has nothing in memory that its reply would have to cover.
@@ -121,7 +121,7 @@ class Peers:
         except (ConnectionRefusedError, FileNotFoundError):
             return None
         try:
-            writer.write(question.encode() + b"\n")
+            writer.write(request.encode() + b"\n")
             reply = await reader.read(-1)
         except ConnectionError:
             return None
