@@ -96,14 +96,14 @@ class NotDurableError(IngestError):
 
 
 class NotStoredError(IngestError):
-    """The events are durable, but were not stored in the time that `ack=stored` waits."""
+    """The events were accepted, but not stored in the time that `ack=stored` waits."""
 
     retry_after_s = 1
 
     def __init__(self) -> None:
         """Ask the client to send the request again, which tells whether the events are stored."""
         super().__init__(
-            "The events are safe on disk, but were not stored in time:"
+            "The events were accepted, but were not stored in time:"
             " send the request again to see whether they are stored now"
         )
 

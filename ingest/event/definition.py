@@ -156,7 +156,7 @@ class Event(TypedDict, total=False):
             Meta(
                 min_length=1,
                 max_length=ID_LENGTH_MAX,
-                description="The client's own id; an event with the same id is counted once",
+                description="The client's own id; an event is counted once per id, name and time",
             ),
         ]
         | None
