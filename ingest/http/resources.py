@@ -45,9 +45,6 @@ class _IngestResource:
         limits = self._access.limits
         if not limits.apply("events", key_of(req.scope)):
             return await self._ingestor.ingest(request)
-        if request.body_format is BodyFormat.EVENT:
-            await limits.take("events", req, resp, 1)
-            return await self._ingestor.ingest(request)
         batch = await self._ingestor.parse(request)
         await limits.take("events", req, resp, batch.size)
         return await self._ingestor.accept(batch, request)
