@@ -94,9 +94,12 @@ def _build_table(
     by_path = dict(queries.resources)
     events = EventsResource(post=event, get=by_path.pop("/events"))
     routes = [
-        Route("/events", events, scope="query", post_scope="ingest"),
-        Route("/events/batch", batch, scope="query", post_scope="ingest"),
-        *(Route(path, resource, scope="query") for path, resource in by_path.items()),
+        *(
+            # A POST to a path for queries is a 405 for a key that may send events, and a 403 for
+            # others.
+            Route(path, resource, scope="query", post_scope="ingest")
+            for path, resource in {"/events": events, "/events/batch": batch, **by_path}.items()
+        ),
         Route("/metrics", ScrapeResource(lambda: peers.ask_all("scrape")), scope="admin"),
         Route("/debug/ledger", LedgerResource(lambda: peers.ask_all("ledger")), scope="admin"),
         Route("/livez", LiveResource(), scope=None, is_probe=True),

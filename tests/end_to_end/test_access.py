@@ -86,6 +86,14 @@ def test_every_path_needs_its_scope(
         assert status({"X-API-Key": keys[other]}) in expected
 
 
+@pytest.mark.parametrize(("scope", "status"), [("ingest", 405), ("query", 403), ("admin", 403)])
+def test_a_post_to_a_path_for_queries_tells_only_a_sender_the_methods(
+    guarded: Service, keys: dict[str, str], scope: str, status: int
+) -> None:
+    reply = guarded.request("POST", "/events/metrics", body=b"{}", headers=bearer(keys[scope]))
+    assert reply.status == status
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/swagger/index.html", "/openapi.json"])
 def test_health_and_documentation_are_for_everyone(guarded: Service, path: str) -> None:
     reply = guarded.request("GET", path)
