@@ -106,6 +106,9 @@ def _empty(
 
 
 def _order(query: Query, metric_rows: MetricRows) -> None:
+    # The other group has no keys to be sorted by.
+    others = [row for row in metric_rows.groups if row.is_other]
+    metric_rows.groups = [row for row in metric_rows.groups if not row.is_other]
     is_time = [group.kind == "time" for group in query.groups]
 
     def by_key(row: MetricRow) -> list[Any]:
@@ -127,8 +130,6 @@ def _order(query: Query, metric_rows: MetricRows) -> None:
             return (number is None, sign * (number or 0))
 
         metric_rows.groups.sort(key=by_number)
-    others = [row for row in metric_rows.groups if row.is_other]
-    metric_rows.groups = [row for row in metric_rows.groups if not row.is_other]
     metric_rows.groups += others if query.other else []
     metric_rows.is_truncated = bool(others)
     for points in metric_rows.series.values():

@@ -179,6 +179,21 @@ def test_days_beyond_the_limit_are_not_shown_as_days_without_events(other: str) 
     assert document["truncated"]
 
 
+def test_times_with_an_offset_stand_before_the_other_group() -> None:
+    pairs = [
+        ("event_name", "n"), ("last", "7d"), ("group_by", "hourly"), ("tz", "Asia/Tokyo"),
+        ("limit", "2"), ("other", "true"),
+    ]  # fmt: skip
+    plan = plan_metrics(Parameters(urlencode(pairs)), NOW_US)
+    first, second = "2024-03-28 09:00:00+09:00", "2024-03-28 10:00:00+09:00"
+    rows: Rows = [
+        (0, 0, 0, "", "", 12, 3), (1, 0, 1, "", "", 7, 2), (1, 0, 0, second, "", 3, 1),
+        (1, 0, 0, first, "", 2, 1),
+    ]  # fmt: skip
+    groups = plan.result([rows]).document["grouped_metrics"]
+    assert [each["group_key"] for each in groups] == [first, second, "other"]
+
+
 @pytest.mark.parametrize(
     ("period", "zone", "now", "began", "retained"),
     [
