@@ -20,8 +20,7 @@ from ingest.auth.keys import (
     new_key,
 )
 from ingest.auth.rate_limits import parse_rates
-from ingest.cli.options import ConfigOption, DataDirOption, fail
-from ingest.config.settings import SettingsError, load_settings
+from ingest.cli.options import ConfigOption, DataDirOption, command_settings, fail
 
 app = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
 
@@ -124,10 +123,7 @@ def revoke(key_id: IdArgument, config: ConfigOption = None, data_dir: DataDirOpt
 
 
 def _file(config: Path | None, data_dir: Path | None) -> KeyFile:
-    try:
-        return KeyFile(load_settings(config, data_dir=data_dir).keys_file)
-    except SettingsError as error:
-        fail(error)
+    return KeyFile(command_settings(config, data_dir).keys_file)
 
 
 def _scope(text: str) -> Scope:

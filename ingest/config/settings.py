@@ -140,7 +140,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Settings":
-        if self.workers > 1 and self.clickhouse_url is None:
+        if self.workers > 1 and self.is_embedded:
             raise ValueError(
                 "workers: only one process can use the embedded engine;"
                 " set clickhouse_url to run more than 1"
@@ -150,7 +150,7 @@ class Settings(BaseSettings):
             raise ValueError("wal.bytes: must be at least twice wal.segment_bytes")
         if (self.tls.certificate is None) != (self.tls.key is None):
             raise ValueError("tls: needs both certificate and key")
-        if self.clickhouse_cluster is not None and self.clickhouse_url is None:
+        if self.clickhouse_cluster is not None and self.is_embedded:
             raise ValueError("clickhouse_cluster: needs clickhouse_url")
         return self
 

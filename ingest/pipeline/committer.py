@@ -19,7 +19,7 @@ from ingest.ledger import Ledger
 from ingest.parsing.batch import Batch
 from ingest.pipeline.dedup import DedupWindow
 from ingest.pipeline.identity import Identities, identify
-from ingest.pipeline.rows import new_rows
+from ingest.pipeline.rows import new_rows, picked
 from ingest.pipeline.wal_writer import WalWriter
 
 
@@ -175,9 +175,7 @@ class Committer:
         received_us: int,
     ) -> None:
         """Hand the events at `positions` to the WAL writer."""
-        keys = identities.keys
-        all_new = len(positions) == len(keys)
-        commit.keys = keys if all_new else [keys[position] for position in positions]
+        commit.keys = picked(identities.keys, positions)
         try:
             taken = self._wal_writer.submit(
                 new_rows(events, identities, positions, received_us),

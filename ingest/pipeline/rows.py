@@ -35,10 +35,6 @@ class TextRows:
     times_us: tuple[Sequence[int], ...]
     texts: Sequence[bytes]
 
-    def __len__(self) -> int:
-        """Return the number of events."""
-        return len(self.ids)
-
     def size_bytes(self) -> int:
         """Return about the size of the rows as a record batch."""
         return sum(map(len, self.texts)) + _ROW_BYTES * len(self.texts)
@@ -83,14 +79,14 @@ def new_rows(
         positions: positions of the new events, in order.
         received_us: when the batch was received, in µs since 1970.
     """
-    ids = _picked(identities.ids, positions)
+    ids = picked(identities.ids, positions)
     times_us = (
-        _picked(identities.event_times_us, positions),
-        _picked(identities.key_times_us, positions),
+        picked(identities.event_times_us, positions),
+        picked(identities.key_times_us, positions),
         [received_us] * len(positions),
     )
     if not isinstance(events, pa.StructArray):
-        return TextRows(ids, times_us, _picked(events, positions))
+        return TextRows(ids, times_us, picked(events, positions))
     if len(positions) < len(events):
         events = events.take(pa.array(positions))
     columns = [pa.array(ids, pa.string()), *map(_times, times_us), events]
@@ -105,7 +101,8 @@ def record_batch(rows: NewRows) -> pa.RecordBatch:
     return rows
 
 
-def _picked(values: Sequence[T], positions: Sequence[int]) -> Sequence[T]:
+def picked(values: Sequence[T], positions: Sequence[int]) -> Sequence[T]:
+    """Return the values at `positions`, which are in order and without repetition."""
     if len(positions) == len(values):  # PERF: the common case, without a loop
         return values
     return [values[position] for position in positions]

@@ -126,8 +126,8 @@ class WalWriter:
     def _write_group(self, wal: Wal) -> None:
         self._writing, self._gathering = self._gathering, []
         loop = asyncio.get_running_loop()
-        # PERF: made here and not in the thread, which would wait for the GIL each time Arrow
-        # releases it: up to 9 % fewer single events per second.
+        # PERF: the record batches are made here. In the thread, Arrow would release the GIL and
+        # wait for it again: up to 9 % fewer single events per second.
         batches: list[pa.RecordBatch] = []
         try:
             batches += [_record_batch(run) for run in _runs(self._writing)]
@@ -184,8 +184,7 @@ class WalWriter:
 
 
 def _record_batch(run: Sequence[NewRows]) -> pa.RecordBatch:
-    texts = [rows for rows in run if isinstance(rows, TextRows)]
-    return joined(texts).record_batch() if texts else run[0]
+    return joined(run).record_batch() if isinstance(run[0], TextRows) else run[0]
 
 
 def _runs(entries: Sequence[_Entry]) -> Iterator[list[NewRows]]:
@@ -194,14 +193,12 @@ def _runs(entries: Sequence[_Entry]) -> Iterator[list[NewRows]]:
     size = 0
     for entry in entries:
         is_text = isinstance(entry.rows, TextRows)
-        if run and (not is_text or size + entry.bytes > JOINED_BYTES_MAX):
+        joins = is_text and size + entry.bytes <= JOINED_BYTES_MAX
+        if run and not (joins and isinstance(run[0], TextRows)):
             yield run
             run, size = [], 0
         run.append(entry.rows)
         size += entry.bytes
-        if not is_text:
-            yield run
-            run, size = [], 0
     if run:
         yield run
 
