@@ -4,7 +4,7 @@
 
 Starts a service on embedded storage, or on an empty database of a ClickHouse server. Posts
 generated events in batches and one by one, and waits until the last one is queryable. Fails unless
-every event is counted exactly once.
+every event is counted exactly once. Each `--format` gets its own service and the same events.
 """
 
 import os
@@ -22,8 +22,9 @@ import orjson
 import typer
 import uvloop
 
+from bench.clients.batches import BatchFormat, batch_requests
 from bench.clients.generate import generate
-from bench.clients.http import Replies, batch_body, post, send_all
+from bench.clients.http import Replies, post, send_all
 from bench.harness.service import HOST, Service, running_service
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -100,33 +101,46 @@ def main(
     batch_size: Annotated[int, typer.Option(help="Events in a batch")] = 1_000,
     singles: Annotated[int, typer.Option(help="Events sent one by one")] = 50_000,
     ids: Annotated[bool, typer.Option(help="Whether the events have their own ids")] = True,
+    formats: Annotated[
+        list[BatchFormat] | None,
+        typer.Option("--format", help="Format of the batches; repeat it to compare (default json)"),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Workers of the service")] = None,
     clickhouse_url: Annotated[
         str | None, typer.Option(help="URL of a ClickHouse server with an empty database")
     ] = None,
 ) -> None:
     """Measure the service and print the results."""
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    source = generate(events + singles, seed=1, start=START, days=31, ids=ids)
-    sent: dict[str, int] = {}
-    batches = list(in_requests(_counted(islice(source, events), sent), batch_size))
-    ones = [post("/events", event, host=HOST) for event in _counted(source, sent)]
-    arguments = ("--clickhouse-url", clickhouse_url) if clickhouse_url else ()
-    with (
-        tempfile.TemporaryDirectory() as data_dir,
-        running_service(Path(data_dir), *arguments) as service,
-    ):
-        report = _reporter()
-        if batches:
-            label = f"batches of {batch_size:,}"
-            report(label, measure(service, batches, events, connections=CONNECTIONS_BATCH))
-        if ones:
-            report("one by one", measure(service, ones, singles, connections=CONNECTIONS_SINGLE))
-        for name, count in sent.items():
-            stored = stored_count(service, name)
-            if stored != count:
-                raise SystemExit(f"{name}: sent {count}, counted {stored}")
-        print(f"all {events + singles:,} counted exactly; peak RSS", end=" ")
-        print(f"{service.processes.rss_peak_bytes() / 2**20:,.0f} MiB")
+    arguments = ["--workers", str(workers)] if workers else []
+    arguments += ["--clickhouse-url", clickhouse_url] if clickhouse_url else []
+    report = _reporter()
+    for batch_format in formats or [BatchFormat.JSON]:
+        sent: dict[str, int] = {}
+        source = _counted(generate(events + singles, seed=1, start=START, days=31, ids=ids), sent)
+        some = islice(source, events)
+        batches = list(batch_requests(some, batch_size, host=HOST, batch_format=batch_format))
+        ones = [post("/events", event, host=HOST) for event in source]
+        with (
+            tempfile.TemporaryDirectory() as data_dir,
+            running_service(Path(data_dir), *arguments) as service,
+        ):
+            if batches:
+                label = f"{batch_format} batches"
+                report(label, measure(service, batches, events, connections=CONNECTIONS_BATCH))
+            if ones:
+                label = "one by one, json"
+                report(label, measure(service, ones, singles, connections=CONNECTIONS_SINGLE))
+            _check_counts(service, sent)
+
+
+def _check_counts(service: Service, sent: dict[str, int]) -> None:
+    for name, count in sent.items():
+        stored = stored_count(service, name)
+        if stored != count:
+            raise SystemExit(f"{name}: sent {count}, counted {stored}")
+    peak = service.processes.rss_peak_bytes() / 2**20
+    print(f"all {sum(sent.values()):,} counted exactly; peak RSS {peak:,.0f} MiB")
 
 
 def _counted(events: Iterator[bytes], sent: dict[str, int]) -> Iterator[bytes]:
@@ -134,12 +148,6 @@ def _counted(events: Iterator[bytes], sent: dict[str, int]) -> Iterator[bytes]:
         name = orjson.loads(event)["name"]
         sent[name] = sent.get(name, 0) + 1
         yield event
-
-
-def in_requests(events: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """Yield complete HTTP requests with `size` events each."""
-    while batch := list(islice(events, size)):
-        yield post("/events/batch", batch_body(batch), host=HOST)
 
 
 def _reporter() -> Callable[[str, Measured], None]:

@@ -13,9 +13,10 @@ from typing import Annotated
 
 import typer
 
+from bench.clients.batches import batch_requests
 from bench.clients.generate import generate
-from bench.harness.service import running_service
-from bench.throughput import CONNECTIONS_BATCH, START, in_requests, measure
+from bench.harness.service import HOST, running_service
+from bench.throughput import CONNECTIONS_BATCH, START, measure
 
 COST_MAX = 0.15
 
@@ -27,7 +28,7 @@ def main(
 ) -> None:
     """Measure, and exit with 1 if the WAL costs more than 15 % of the rate."""
     source = generate(events, seed=1, start=START, days=31)
-    requests = list(in_requests(islice(source, events), batch_size))
+    requests = list(batch_requests(islice(source, events), batch_size, host=HOST))
     rates: dict[str, list[float]] = {"with": [], "without": []}
     for number in range(rounds):
         for kind, rate in rates.items():

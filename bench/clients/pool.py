@@ -43,3 +43,7 @@ class EventPool:
         """Return `events` new events as JSON texts."""
         run, numbers, rests = self.run.encode(), self._numbers, self._rests
         return [b'{"id":"%b-%d",%b' % (run, next(numbers), next(rests)) for _ in range(events)]
+
+    def take_ids(self, events: int) -> list[str]:
+        """Return the ids of `events` new events, for contents that the caller has already."""
+        return [f"{self.run}-{next(self._numbers)}" for _ in range(events)]
