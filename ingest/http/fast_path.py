@@ -18,7 +18,7 @@ from ingest.http.body import body_in, defer_error
 from ingest.http.headers import AckPolicy, ResponseHeaders, encoded
 from ingest.http.replies import IngestReply, ingest_reply
 from ingest.http.routes import PREFIXES
-from ingest.parsing.formats import JSON_TYPES, NDJSON_TYPES, BodyFormat
+from ingest.parsing.formats import ARROW_TYPE, JSON_TYPES, NDJSON_TYPES, BodyFormat
 from ingest.pipeline.ingestor import Ingestor
 from ingest.pipeline.request import IngestRequest
 
@@ -31,6 +31,7 @@ _FORMATS: Mapping[tuple[str, bytes], BodyFormat] = {
         ("/events", JSON_TYPES, BodyFormat.EVENT),
         ("/events/batch", JSON_TYPES, BodyFormat.BATCH),
         ("/events/batch", NDJSON_TYPES, BodyFormat.NDJSON),
+        ("/events/batch", (ARROW_TYPE,), BodyFormat.ARROW),
     )
     for media_type in media_types
 }

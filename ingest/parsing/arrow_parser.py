@@ -21,9 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from ingest.event.arrow import BODY_TYPE, EVENT_TYPE, TIME
-from ingest.event.definition import EVENT_TIME_END_US, TIMESTAMP_UNITS_US
-from ingest.parsing.arrow_rules import all_finite, obeys_rules
+from ingest.event.arrow import BODY_TYPE
+from ingest.parsing.arrow_batch import arrow_batch
 from ingest.parsing.batch import Batch, events_of
 from ingest.parsing.unknown_fields import unknown_fields
 
@@ -42,9 +41,6 @@ class _RawBody(TypedDict):
 
 _RAW_BODY = msgspec.json.Decoder(_RawBody)
 
-# The dates that both the cast below and RFC 3339 accept. `validation` judges all other dates.
-_PLAIN_DATE = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$"
-
 
 def parse_lists(bodies: Sequence[bytes]) -> Counted | None:
     """Parse JSON bodies, `{"events": [...]}` or bare lists; None if one is not plainly valid.
@@ -59,7 +55,7 @@ def parse_lists(bodies: Sequence[bytes]) -> Counted | None:
     [lists] = table.column("events").chunks
     if lists.null_count:
         return None
-    batch = _batch(
+    batch = arrow_batch(
         lists.flatten(),
         lambda: [event for body in bodies for event in events_of(orjson.loads(body))],
     )
@@ -76,7 +72,7 @@ def parse_lines(bodies: Sequence[bytes]) -> Counted | None:
     if table is None:
         return None
     [rows] = table.combine_chunks().to_batches()
-    batch = _batch(rows.to_struct_array(), lambda: [orjson.loads(text) for text in objects])
+    batch = arrow_batch(rows.to_struct_array(), lambda: [orjson.loads(text) for text in objects])
     return None if batch is None else (batch, list(map(len, lines)))
 
 
@@ -143,61 +139,3 @@ def _samples(
         events = raw_events(text)
         for event in events[:: math.ceil(len(events) / SAMPLES) or 1]:
             yield msgspec.json.decode(event, type=dict[str, Any])
-
-
-def _batch(events: pa.StructArray, decode_raw: Callable[[], list[Any]]) -> Batch | None:
-    size = len(events)
-    if not size or events.null_count or not obeys_rules(events):
-        return None
-    if not all(all_finite(unknown) for unknown in events.flatten()[len(BODY_TYPE) :]):
-        return None
-    columns = {field.name: events.field(field.name) for field in BODY_TYPE}
-    dates, times = columns["date"], unix_times_us(columns["timestamp"])
-    if times is None or unix_times_us(columns["previous_timestamp"]) is None:
-        return None
-    if dates.null_count < size:
-        columns["date"] = _plain_dates(dates)
-        if columns["date"] is None:
-            return None
-        times = pc.coalesce(columns["date"].cast(pa.int64()), times)
-    else:
-        columns["date"] = pa.nulls(size, TIME)
-    ids = columns["id"]
-    return Batch.of_valid(
-        pa.StructArray.from_arrays(
-            [columns[field.name] for field in EVENT_TYPE], fields=list(EVENT_TYPE)
-        ),
-        client_ids=ids.to_pylist(),
-        names=columns["name"].to_pylist(),
-        # Needed only for events without an id: their id is made from their content.
-        raw=decode_raw() if ids.null_count else [None] * size,
-        times_us=times.to_pylist(),
-    )
-
-
-def unix_times_us(values: pa.Array) -> pa.Array | None:
-    """Convert Unix times in any unit to µs; None if one is outside the years 1970 to 2299."""
-    bounds = pc.min_max(values).as_py()
-    if bounds["min"] is None:
-        return values
-    times = pa.nulls(len(values), pa.int64())
-    for unit in TIMESTAMP_UNITS_US:
-        if unit.first <= bounds["min"] and bounds["max"] < unit.end:
-            # PERF: the common case, all times have one unit.
-            return pc.divide(pc.multiply(values, unit.multiplier), unit.divisor)
-        in_unit = pc.and_(pc.greater_equal(values, unit.first), pc.less_equal(values, unit.end - 1))
-        # Times in other units may overflow here, but `if_else` does not use these results.
-        in_us = pc.divide(pc.multiply(values, unit.multiplier), unit.divisor)
-        times = pc.if_else(pc.fill_null(in_unit, False), in_us, times)
-    return times if times.null_count == values.null_count else None
-
-
-def _plain_dates(texts: pa.Array) -> pa.Array | None:
-    if pc.all(pc.match_substring_regex(texts, _PLAIN_DATE)).as_py() is False:
-        return None
-    try:
-        dates = texts.cast(TIME)
-    except pa.ArrowInvalid:
-        return None
-    bounds = pc.min_max(dates.cast(pa.int64())).as_py()
-    return dates if bounds["min"] >= 0 and bounds["max"] < EVENT_TIME_END_US else None

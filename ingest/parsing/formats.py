@@ -1,6 +1,7 @@
 """The formats of bodies, and their media types."""
 
 from enum import Enum, auto
+from typing import Literal, TypeAlias, get_args
 
 from ingest.errors import MediaTypeError
 
@@ -12,6 +13,7 @@ NDJSON_TYPES = (
     "application/jsonlines", "application/x-jsonlines", "application/json-lines", "text/x-ndjson",
 )  # fmt: skip
 """NDJSON has no registered media type. These types are in use."""
+ARROW_TYPE = "application/vnd.apache.arrow.stream"
 
 
 class BodyFormat(Enum):
@@ -23,6 +25,12 @@ class BodyFormat(Enum):
     """`{"events": [...]}`, or a list of events."""
     NDJSON = auto()
     """One event per line."""
+    ARROW = auto()
+    """An Arrow IPC stream with a row for each event."""
+
+
+JsonFormat: TypeAlias = Literal[BodyFormat.EVENT, BodyFormat.BATCH, BodyFormat.NDJSON]
+JSON_FORMATS: tuple[JsonFormat, ...] = get_args(JsonFormat)
 
 
 def event_format(media_type: str) -> BodyFormat:
@@ -43,6 +51,8 @@ def batch_format(media_type: str) -> BodyFormat:
     """Return the format of a body with many events; see `event_format`."""
     if media_type in NDJSON_TYPES:
         return BodyFormat.NDJSON
+    if media_type == ARROW_TYPE:
+        return BodyFormat.ARROW
     if media_type not in JSON_TYPES:
-        raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]} or {NDJSON_TYPE}")
+        raise MediaTypeError(f"Content-Type must be {JSON_TYPES[0]}, {NDJSON_TYPE} or {ARROW_TYPE}")
     return BodyFormat.BATCH

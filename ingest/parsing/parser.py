@@ -7,13 +7,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from ingest.errors import IngestError, PayloadError, TooLargeError
 from ingest.parsing.arrow_parser import Counted, parse_lines, parse_lists
+from ingest.parsing.arrow_stream.stream_parser import parse_stream
 from ingest.parsing.batch import Batch, Group, events_of
 from ingest.parsing.compression import decompress, looks_compressed
-from ingest.parsing.formats import BodyFormat
+from ingest.parsing.formats import BodyFormat, JsonFormat
 from ingest.parsing.msgspec_parser import parse_event, parse_list
 from ingest.parsing.strict_json import Decoded, check_count, decode, decode_lines
 from ingest.parsing.validation import validate
@@ -69,12 +71,15 @@ class Parser:
             IngestError: the body as a whole can't be read. An invalid event is in the batch's
                 `rejected` instead.
         """
+        if body_format is BodyFormat.ARROW:
+            limits = {"bytes_max": self._bytes_max, "events_max": self._events_max}
+            return await self._in_thread(partial(parse_stream, body, **limits))
         # A large body may also be slow to refuse. Other requests must not wait for that.
         if len(body) < LARGE_BYTES:
             return parse_body(body_format, body, self._events_max)
         return await self._in_thread(_parse_large, body_format, body, self._events_max)
 
-    async def parse_group(self, body_format: BodyFormat, bodies: Sequence[bytes]) -> Group:
+    async def parse_group(self, body_format: JsonFormat, bodies: Sequence[bytes]) -> Group:
         """Return the events of many small bodies."""
         if body_format is BodyFormat.EVENT or sum(map(len, bodies)) < LARGE_BYTES:
             # PERF: there are rarely enough single events at a time to make columns faster.
@@ -92,7 +97,7 @@ class Parser:
         return await loop.run_in_executor(self._threads, function, *arguments)
 
 
-def parse_body(body_format: BodyFormat, body: bytes, events_max: int) -> Batch:
+def parse_body(body_format: JsonFormat, body: bytes, events_max: int) -> Batch:
     """Parse one body with msgspec if it is plainly valid, or else on the strict path.
 
     Raises:
@@ -126,7 +131,7 @@ def _parse_list(body: bytes, events_max: int) -> Batch:
     return batch
 
 
-def parse_as_columns(body_format: BodyFormat, bodies: Sequence[bytes]) -> Counted | None:
+def parse_as_columns(body_format: JsonFormat, bodies: Sequence[bytes]) -> Counted | None:
     """Parse bodies with Arrow; None if one is not plainly valid, or the format is EVENT."""
     match body_format:
         case BodyFormat.EVENT:
@@ -137,7 +142,7 @@ def parse_as_columns(body_format: BodyFormat, bodies: Sequence[bytes]) -> Counte
             return parse_lines(bodies)
 
 
-def _parse_large(body_format: BodyFormat, body: bytes, events_max: int) -> Batch:
+def _parse_large(body_format: JsonFormat, body: bytes, events_max: int) -> Batch:
     counted = parse_as_columns(body_format, [body])
     if counted is None:
         return parse_body(body_format, body, events_max)
@@ -146,7 +151,7 @@ def _parse_large(body_format: BodyFormat, body: bytes, events_max: int) -> Batch
     return batch
 
 
-def _parse_together(body_format: BodyFormat, bodies: Sequence[bytes], events_max: int) -> Group:
+def _parse_together(body_format: JsonFormat, bodies: Sequence[bytes], events_max: int) -> Group:
     counted = parse_as_columns(body_format, bodies)
     if counted is not None:
         batch, counts = counted
@@ -155,7 +160,7 @@ def _parse_together(body_format: BodyFormat, bodies: Sequence[bytes], events_max
     return parse_each(body_format, bodies, events_max)
 
 
-def parse_each(body_format: BodyFormat, bodies: Sequence[bytes], events_max: int) -> Group:
+def parse_each(body_format: JsonFormat, bodies: Sequence[bytes], events_max: int) -> Group:
     """Parse bodies one by one. Each may have at most `events_max` events."""
     events: list[bytes] = []
     ids: list[str | None] = []

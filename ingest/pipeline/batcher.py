@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ingest.parsing.batch import Group
-from ingest.parsing.formats import BodyFormat
+from ingest.parsing.formats import JsonFormat
 from ingest.parsing.parser import Parser
 from ingest.pipeline.committer import Committer, Submission
 from ingest.pipeline.request import Receipt
@@ -46,7 +46,7 @@ class RequestBatcher:
 
     def __init__(
         self,
-        body_format: BodyFormat,
+        body_format: JsonFormat,
         *,
         parser: Parser,
         committer: Committer,

@@ -4,7 +4,7 @@ import asyncio
 
 from ingest.errors import NotStoredError
 from ingest.parsing.batch import Batch
-from ingest.parsing.formats import BodyFormat
+from ingest.parsing.formats import JSON_FORMATS, BodyFormat
 from ingest.parsing.parser import LARGE_BYTES, Parser
 from ingest.pipeline.batcher import RequestBatcher
 from ingest.pipeline.committer import Committer
@@ -45,7 +45,7 @@ class Ingestor:
                 durable=durable,
                 requests_max=batch_requests_max,
             )
-            for body_format in BodyFormat
+            for body_format in JSON_FORMATS
             for durable in (False, True)
         }
 
@@ -58,8 +58,14 @@ class Ingestor:
         """
         body = await self._parser.decompress(request.body, request.encoding)
         # A large body is parsed by itself, because the other requests of a group would wait for it.
-        if len(body) < LARGE_BYTES and _can_be_batched(request):
-            batcher = self._batchers[request.body_format, request.ack == "durable"]
+        body_format = request.body_format
+        if (
+            body_format is not BodyFormat.ARROW
+            and len(body) < LARGE_BYTES
+            and not request.partial
+            and request.ack != "stored"
+        ):
+            batcher = self._batchers[body_format, request.ack == "durable"]
             return await batcher.add(body, request.idempotency_key)
         batch = await self._parser.parse(request.body_format, body)
         return await self.accept(batch, request)
@@ -112,7 +118,3 @@ class Ingestor:
                 await stored
         except TimeoutError as error:
             raise NotStoredError from error
-
-
-def _can_be_batched(request: IngestRequest) -> bool:
-    return not request.partial and request.ack != "stored"

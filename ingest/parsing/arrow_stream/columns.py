@@ -1,0 +1,295 @@
+"""Convert the columns of an Arrow stream to the types of an event.
+
+There are two steps. `plain_columns` removes encodings: dictionaries, views, large types and maps
+become texts, numbers, structs and lists, with their values as they were sent. `typed_columns` casts
+these to the exact types of an event. If a value does not fit, `rows` explains it.
+
+A few bytes can describe many values: a dictionary may have one long text that all rows repeat. So
+the size of the result is counted before it is made.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.errors import PayloadError, TooLargeError
+from ingest.event.arrow import BODY_TYPE, TIME
+from ingest.event.definition import TIMESTAMP_UNITS_US
+
+UNIX_TIMES = ("timestamp", "previous_timestamp")
+"""Integers in an event, for which a stream may have columns of timestamps."""
+STREAM_TYPE = pa.struct([f.with_type(TIME) if f.name == "date" else f for f in BODY_TYPE])
+"""An event in a stream: like BODY_TYPE, but dates are times. They may be texts, too."""
+UNITS = dict(zip(("s", "ms", "us", "ns"), TIMESTAMP_UNITS_US, strict=True))
+"""The units of Arrow's timestamps."""
+
+_OFFSET_BYTES = 4
+_TYPE_CHARACTERS_MAX = 80
+_TEXTS = (pa.string(), pa.large_string(), pa.string_view())
+
+
+class Budget:
+    """Counts the size of decoded columns."""
+
+    def __init__(self, bytes_max: int) -> None:
+        """Allow `bytes_max` bytes in all."""
+        self._bytes_max = bytes_max
+        self._left = bytes_max
+
+    def take(self, size: int) -> None:
+        """Count `size` more bytes.
+
+        Raises:
+            TooLargeError: the columns are too large.
+        """
+        self._left -= size
+        if self._left < 0:
+            raise TooLargeError(f"The decoded columns are larger than {self._bytes_max} bytes")
+
+
+def plain_columns(batch: pa.RecordBatch, budget: Budget) -> pa.StructArray:
+    """Return the known columns of a valid record batch as a struct array, without encodings.
+
+    Raises:
+        PayloadError: a column has a type that its field can't have.
+        TooLargeError: the result would be larger than `budget`.
+    """
+    return _plain_struct(batch.to_struct_array(), STREAM_TYPE, "", budget)
+
+
+def typed_columns(events: pa.StructArray) -> pa.StructArray:
+    """Cast plain columns to STREAM_TYPE. Texts in `date` stay texts.
+
+    Raises:
+        pa.ArrowInvalid: a value does not fit into the type of its field.
+    """
+    columns = {field.name: events.field(field.name) for field in events.type}
+    for name in UNIX_TIMES:
+        if name in columns and pa.types.is_timestamp(columns[name].type):
+            columns[name] = _unix_times(columns[name])
+    fields = list(STREAM_TYPE)
+    at = STREAM_TYPE.get_field_index("date")
+    if "date" in columns and pa.types.is_timestamp(columns["date"].type):
+        columns["date"] = _times(columns["date"])
+    elif "date" in columns and columns["date"].type == pa.string():
+        fields[at] = fields[at].with_type(pa.string())
+    arrays = [
+        _typed(columns[field.name], field.type)
+        if field.name in columns
+        else pa.nulls(len(events), field.type)
+        for field in fields
+    ]
+    return pa.StructArray.from_arrays(arrays, fields=fields)
+
+
+def _plain(array: pa.Array, target: pa.DataType, path: str, budget: Budget) -> pa.Array:
+    array = _decoded(array, path, budget)
+    kind = array.type
+    if pa.types.is_null(kind):
+        budget.take(len(array) * _value_bytes(target))
+    elif pa.types.is_struct(target):
+        if not pa.types.is_struct(kind):
+            raise _wrong_type(path, target, kind)
+        return _plain_struct(array, target, f"{path}.", budget)
+    elif pa.types.is_list(target):
+        return _plain_list(array, target, path, budget)
+    elif _fits(kind, target, path):
+        budget.take(len(array) * _value_bytes(target))
+    else:
+        raise _wrong_type(path, target, kind)
+    return array
+
+
+def _decoded(array: pa.Array, path: str, budget: Budget) -> pa.Array:
+    """Return an array without an extension type, a dictionary, or a large or view type of text."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if pa.types.is_dictionary(array.type):
+        values = _decoded(array.dictionary, path, budget)
+        if pa.types.is_nested(values.type) or pa.types.is_dictionary(values.type):
+            raise PayloadError(f"Column {path}: a dictionary must have simple values")
+        if values.type == pa.string():
+            budget.take(_sum(pc.binary_length(values).take(array.indices)))
+        elif not pa.types.is_null(values.type):
+            budget.take(len(array) * (values.type.bit_width // 8 + 1))
+        array = values.take(array.indices)
+    if array.type == pa.string_view():
+        budget.take(_sum(_view_lengths(array)))
+    return array.cast(pa.string()) if array.type in _TEXTS[1:] else array
+
+
+def _plain_struct(
+    array: pa.StructArray, target: pa.StructType, prefix: str, budget: Budget
+) -> pa.StructArray:
+    """Return the known fields of a struct, in the order of `target`, without encodings."""
+    sent = [field.name for field in array.type]
+    children = {}
+    for field in target:
+        if sent.count(field.name) > 1:
+            raise PayloadError(f"Column {prefix}{field.name} is there twice")
+        if field.name in sent:
+            child = array.field(field.name)
+            children[field.name] = _plain(child, field.type, prefix + field.name, budget)
+        else:
+            budget.take(len(array) * _value_bytes(field.type))
+    if not children:  # Arrow makes no struct without fields
+        children[target[0].name] = pa.nulls(len(array))
+    return pa.StructArray.from_arrays(
+        list(children.values()), names=list(children), mask=_mask(array)
+    )
+
+
+def _plain_list(array: pa.Array, target: pa.ListType, path: str, budget: Budget) -> pa.ListArray:
+    kind, item = array.type, target.value_type
+    if pa.types.is_map(kind) and pa.types.is_struct(item) and item.get_field_index("key") >= 0:
+        array = _params_of_map(array, path, budget)
+    elif pa.types.is_fixed_size_list(kind):
+        budget.take(len(array) * kind.list_size * _OFFSET_BYTES)
+        array = array.cast(pa.list_(kind.value_field))
+    elif pa.types.is_large_list(kind):
+        array = array.cast(pa.list_(kind.value_field))
+    elif not pa.types.is_list(kind):
+        raise _wrong_type(path, target, kind)
+    budget.take(len(array) * _OFFSET_BYTES)
+    offsets, values = _shown(array)
+    values = _plain(values, item, f"{path}[]", budget)
+    return pa.ListArray.from_arrays(offsets, values, mask=_mask(array))
+
+
+def _shown(array: pa.ListArray) -> tuple[pa.Array, pa.Array]:
+    """Return offsets and values of a list array, without values that no list shows."""
+    lengths = pc.list_value_length(array)
+    if _sum(lengths) == len(array.values):  # PERF: the common case
+        return array.offsets, array.values
+    ends = pc.cumulative_sum(pc.fill_null(lengths, 0))
+    return pa.concat_arrays([pa.array([0], ends.type), ends]), array.flatten()
+
+
+def _params_of_map(array: pa.MapArray, path: str, budget: Budget) -> pa.ListArray:
+    """Return a map as a list of params, with each value in the field of its type."""
+    values = _decoded(array.items, path, budget)
+    kind = values.type
+    fields = {"key": array.keys}
+    if pa.types.is_struct(kind):
+        fields |= zip([field.name for field in kind], values.flatten(), strict=True)
+    elif kind == pa.string():
+        fields["string_value"] = values
+    elif _is_number(kind):
+        fields["number_value"] = values
+    elif pa.types.is_boolean(kind):
+        fields["boolean_value"] = values
+    elif not pa.types.is_null(kind):
+        raise PayloadError(
+            f"Column {path}: the values of a map must be texts, numbers, booleans or structs,"
+            f" not {_named(kind)}"
+        )
+    params = pa.StructArray.from_arrays(list(fields.values()), names=list(fields))
+    return pa.ListArray.from_arrays(array.offsets, params, mask=_mask(array))
+
+
+def _fits(kind: pa.DataType, target: pa.DataType, path: str) -> bool:
+    if target == TIME:
+        return bool(pa.types.is_timestamp(kind) or kind == pa.string())
+    if target == pa.int64():
+        is_time = path in UNIX_TIMES and pa.types.is_timestamp(kind)
+        return bool(is_time or pa.types.is_integer(kind) or pa.types.is_floating(kind))
+    return _is_number(kind) if target == pa.float64() else bool(kind == target)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )
+
+
+def _typed(array: pa.Array, target: pa.DataType) -> pa.Array:
+    if array.type.equals(target):
+        return array
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), target)
+    if pa.types.is_list(target):
+        values = _typed(array.values, target.value_type)
+        return pa.ListArray.from_arrays(array.offsets, values, type=target, mask=_mask(array))
+    if not pa.types.is_struct(target):
+        return array.cast(target)
+    sent = [field.name for field in array.type]
+    children = [
+        _typed(array.field(field.name), field.type)
+        if field.name in sent
+        else pa.nulls(len(array), field.type)
+        for field in target
+    ]
+    return pa.StructArray.from_arrays(children, fields=list(target), mask=_mask(array))
+
+
+def _unix_times(times: pa.Array) -> pa.Array:
+    """Return times as integers in their own unit, if its magnitude tells the unit."""
+    values = times.cast(pa.int64())
+    least = pc.min(values).as_py()
+    if least is not None and least < UNITS[times.type.unit].first:
+        raise pa.ArrowInvalid("The magnitude of a time does not tell its unit")
+    return values
+
+
+def _times(times: pa.Array) -> pa.Array:
+    """Return times in µs. Times before 1970 don't fit, because a division would round them up."""
+    unit, values = UNITS[times.type.unit], times.cast(pa.int64())
+    least = pc.min(values).as_py()
+    if least is not None and least < 0:
+        raise pa.ArrowInvalid("A time is before 1970")
+    return pc.divide(pc.multiply_checked(values, unit.multiplier), unit.divisor).cast(TIME)
+
+
+def _mask(array: pa.Array) -> pa.Array | None:
+    return array.is_null() if array.null_count else None
+
+
+def _view_lengths(texts: pa.Array) -> pa.Array:
+    """Return the lengths of texts of type string_view, 0 for null.
+
+    A text is described by 16 bytes, of which the first four are its length.
+    """
+    _, views, *_ = texts.buffers()
+    words = pa.Array.from_buffers(
+        pa.int32(), 4 * len(texts), [None, views], offset=4 * texts.offset
+    )
+    lengths = pc.list_element(pa.FixedSizeListArray.from_arrays(words, 4), 0)
+    return pc.if_else(texts.is_valid(), lengths, 0)
+
+
+def _sum(numbers: pa.Array) -> int:
+    return pc.sum(numbers.cast(pa.int64())).as_py() or 0
+
+
+@cache
+def _value_bytes(kind: pa.DataType) -> int:
+    """Return about the size of one null of a type."""
+    if pa.types.is_struct(kind):
+        return sum(_value_bytes(field.type) for field in kind)
+    if pa.types.is_list(kind) or kind == pa.string():
+        return _OFFSET_BYTES
+    return int(kind.bit_width) // 8 + 1
+
+
+def _wrong_type(path: str, target: pa.DataType, kind: pa.DataType) -> PayloadError:
+    return PayloadError(f"Column {path} must be {_expected(target)}, not {_named(kind)}")
+
+
+def _expected(target: pa.DataType) -> str:
+    if pa.types.is_list(target):
+        return "a list of structs"
+    names: Sequence[tuple[pa.DataType, str]] = (
+        (pa.string(), "a string"),
+        (pa.int64(), "an integer"),
+        (pa.float64(), "a number"),
+        (pa.bool_(), "a boolean"),
+        (TIME, "a timestamp, or a string as in RFC 3339"),
+    )
+    return next((name for kind, name in names if kind == target), "a struct")
+
+
+def _named(kind: pa.DataType) -> str:
+    text = str(kind)
+    return text if len(text) <= _TYPE_CHARACTERS_MAX else f"{text[:_TYPE_CHARACTERS_MAX]}…"

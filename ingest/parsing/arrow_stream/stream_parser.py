@@ -1,0 +1,114 @@
+"""Parse an Arrow IPC stream into a batch of valid events.
+
+The stream is checked before it is read, and fully validated before it is used, because Arrow trusts
+offsets and indexes otherwise. Then the events go one of two ways, like those in JSON: columns that
+are plainly valid become a batch at once, and `validation` decides about all others.
+
+PERF: an event of 800 bytes as JSON takes 1.5 µs without the GIL; JSON takes 7.5 µs.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+
+from ingest.errors import IngestError, PayloadError
+from ingest.event.arrow import BODY_TYPE
+from ingest.parsing.arrow_batch import arrow_batch
+from ingest.parsing.arrow_stream.columns import Budget, plain_columns, typed_columns
+from ingest.parsing.arrow_stream.messages import check_stream
+from ingest.parsing.arrow_stream.rows import events_as_sent
+from ingest.parsing.batch import Batch
+from ingest.parsing.strict_json import Decoded
+from ingest.parsing.validation import validate
+
+_MESSAGE_CHARACTERS_MAX = 200
+_OTHER_FORMATS = {
+    b"ARROW1": "an Arrow file, not a stream: write it with pyarrow.ipc.new_stream",
+    b"PAR1": "a Parquet file: `event-stream load` sends it",
+}
+"""The first bytes of what is sent instead of a stream."""
+
+
+def parse_stream(body: bytes, *, bytes_max: int, events_max: int) -> Batch:
+    """Parse an Arrow IPC stream. May run in any thread.
+
+    Args:
+        body: the stream, without a Content-Encoding.
+        bytes_max: maximum bytes of its buffers when they are decompressed, and of its columns when
+            they are decoded.
+        events_max: maximum number of events.
+
+    Raises:
+        PayloadError: the body is not a valid stream, or a column has the wrong type.
+        TooLargeError: it has too many events or bytes.
+    """
+    for start, name in _OTHER_FORMATS.items():
+        if body.startswith(start):
+            raise PayloadError(f"Body is {name}")
+    with _readable():
+        stream = pa.py_buffer(body)
+        check_stream(stream, bytes_max=bytes_max, rows_max=events_max)
+        budget = Budget(bytes_max)
+        parts = [plain_columns(batch, budget) for batch in _read(stream)]
+    if not parts:
+        return validate(Decoded([], flawed=False))
+    batch = _in_columns(parts)
+    if batch is None:
+        events = [event for part in parts for event in events_as_sent(part)]
+        batch = validate(Decoded(events, flawed=True))
+    return batch
+
+
+def _read(stream: pa.Buffer) -> Iterator[pa.RecordBatch]:
+    """Yield the record batches, with known columns only."""
+    schema = pa.ipc.open_stream(stream).schema
+    known = [
+        index for index, name in enumerate(schema.names) if BODY_TYPE.get_field_index(name) >= 0
+    ]
+    if not known:
+        raise PayloadError(
+            "The stream has no column of an event; GET /events/schema returns the columns"
+        )
+    options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=known)
+    for batch in pa.ipc.open_stream(stream, options=options):
+        batch.validate(full=True)
+        if batch.num_rows:
+            yield batch
+
+
+def _in_columns(parts: list[pa.StructArray]) -> Batch | None:
+    """Return the batch of events that are plainly valid; None if one is not."""
+    try:
+        events = pa.concat_arrays([typed_columns(part) for part in parts])
+    except pa.ArrowInvalid:
+        return None
+    if has_nul(events):
+        return None
+    return arrow_batch(events, lambda: [e for part in parts for e in events_as_sent(part)])
+
+
+def has_nul(array: pa.Array) -> bool:
+    """Return whether a text in an array may have a NUL character, which JSON texts can't have."""
+    if pa.types.is_struct(array.type):
+        return any(has_nul(array.field(i)) for i in range(array.type.num_fields))
+    if pa.types.is_list(array.type):
+        return has_nul(array.values)
+    if array.type != pa.string():
+        return False
+    data = array.buffers()[2]
+    return data is not None and b"\0" in data.to_pybytes()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turn Arrow's errors into PayloadError."""
+    try:
+        yield
+    except IngestError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        [message] = str(error).splitlines()[:1] or [type(error).__name__]
+        raise PayloadError(
+            f"Body is not a valid Arrow IPC stream: {message[:_MESSAGE_CHARACTERS_MAX]}"
+        ) from error
