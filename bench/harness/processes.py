@@ -34,6 +34,11 @@ class Processes:
         return sum(_status_bytes(pid, "VmHWM") for pid in self.pids())
 
 
+def cpu_s(processes: Processes | None) -> float:
+    """Return the total CPU time of processes so far, in seconds; 0 if there are none."""
+    return processes.cpu_s() if processes else 0.0
+
+
 def _status_bytes(pid: int, name: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{name}:"):

@@ -2,7 +2,8 @@
 
 from xml.sax.saxutils import escape
 
-PASSWORD = "secret"
+from bench.harness.clickhouse import PASSWORD
+
 SPECIAL_PASSWORD = "p@ss:w/rd?#%25 &é+"
 
 _PROFILES = """<profiles>

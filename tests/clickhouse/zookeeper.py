@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.clickhouse.server import HOST, free_port
+from tests.clickhouse.server import HOST, lasting_port
 from tests.deploy.programs import require, require_file
 
 JARS = [Path("/usr/share/java") / name for name in ("zookeeper.jar", "slf4j-simple.jar")]
@@ -20,7 +20,7 @@ STOP_S_MAX = 20
 @contextmanager
 def running_zookeeper(directory: Path) -> Iterator[int]:
     """Start a ZooKeeper, yield its port, and stop it at the end of the block."""
-    port = free_port()
+    port = lasting_port()
     config = directory / "zoo.cfg"
     config.write_text(
         f"dataDir={directory / 'zookeeper'}\ntickTime=500\nadmin.enableServer=false\n"

@@ -1,6 +1,6 @@
 """Run a ClickHouse server from the chDB wheel, with the real HTTP and TCP handlers and users.
 
-    python -m tests.clickhouse.server_process DATA_DIR HTTP_PORT TCP_PORT [FILE_WITH_MORE_XML]
+    python -m bench.harness.clickhouse_process DATA_DIR HTTP_PORT TCP_PORT [FILE_WITH_MORE_XML]
 
 SIGTERM stops the server cleanly. SIGKILL is a crash. HTTPS is not possible, because the engine
 refuses to listen.
@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 
 def main() -> int:
@@ -31,7 +32,8 @@ def main() -> int:
     os.chdir(data_dir)  # the engine reads config.xml from the working directory during its import
     from chdb import _chdb
 
-    _chdb.set_signal_handlers_enabled(0)
+    engine: Any = _chdb  # its types lack some functions
+    engine.set_signal_handlers_enabled(0)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -39,7 +41,7 @@ def main() -> int:
 
     def run() -> None:
         try:
-            result = _chdb.query(
+            result = engine.query(
                 "SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP;"
                 f" SELECT * FROM file('{stop_pipe}', 'LineAsString', 'line String') FORMAT Null",
                 "TSV",
