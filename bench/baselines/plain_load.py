@@ -1,28 +1,29 @@
 """ClickHouse without a service: one insert of a file of events by its own JSON reader.
 
-    python -m bench.baselines.plain_load FILE DATA_DIR
+    python -m bench.baselines.plain_load FILE PLACE
 
-Prints the number of events in the table and the seconds that the insert took.
+PLACE is a data directory for the embedded engine, or the URL of a database on a server. Prints four
+numbers: events in the table, seconds that the insert took, CPU seconds of this process meanwhile,
+and the peak of its memory in bytes.
 """
 
+import os
 import sys
 import time
+from pathlib import Path
 
-import chdb
+from bench.baselines.plain_engine import open_engine
+from bench.harness.processes import Processes
 
-from bench.baselines.plain_table import CREATE_TABLE, SETTINGS
 
-
-def main(file: str, data_dir: str) -> None:
+def main(file: str, place: str) -> None:
     """Create the table, insert the file, and print the result."""
-    connection = chdb.connect(data_dir)
-    connection.query(CREATE_TABLE)
-    started_s = time.perf_counter()
-    connection.query(
-        f"INSERT INTO events FROM INFILE '{file}' SETTINGS {SETTINGS} FORMAT JSONEachRow"
-    )
-    count = int(str(connection.query("SELECT count() FROM events", "TSV")))
-    print(count, time.perf_counter() - started_s)
+    engine = open_engine(place)
+    started_s, cpu_s = time.perf_counter(), time.process_time()
+    engine.insert_file(Path(file))
+    count = engine.count()
+    seconds, cpu_s = time.perf_counter() - started_s, time.process_time() - cpu_s
+    print(count, seconds, cpu_s, Processes(os.getpid()).rss_peak_bytes())
 
 
 if __name__ == "__main__":

@@ -30,5 +30,5 @@ PARTITION BY toYYYYMM(fromUnixTimestamp64Milli(timestamp, 'UTC'))
 ORDER BY (name, toStartOfHour(fromUnixTimestamp64Milli(timestamp, 'UTC')), id)
 SETTINGS min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1
 """
-SETTINGS = "input_format_skip_unknown_fields = 1, optimize_on_insert = 0"
-INSERT = f"INSERT INTO events SETTINGS {SETTINGS} FORMAT JSONEachRow "
+SETTINGS = {"input_format_skip_unknown_fields": 1, "optimize_on_insert": 0}
+"""Settings of every insert."""

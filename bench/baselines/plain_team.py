@@ -1,21 +1,20 @@
 """A simple service for comparison: FastAPI, pydantic, and one insert for each request.
 
-    python -m bench.baselines.plain_team PORT DATA_DIR [--async-insert]
+    python -m bench.baselines.plain_team PORT PLACE [--async-insert]
 
-It uses the same embedded engine as Event Stream, so that only the code around the engine differs.
-It does not deduplicate, does not buffer, and keeps nothing if the insert fails.
+PLACE is a data directory for the embedded engine, or the URL of a database on a server. Both are
+the same engine as that of Event Stream, so that only the code around it differs. It does not
+deduplicate, does not buffer, and keeps nothing if the insert fails.
 """
 
 import sys
-import threading
 from typing import Any
 
-import chdb
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from bench.baselines.plain_table import CREATE_TABLE, INSERT
+from bench.baselines.plain_engine import open_engine
 
 
 class Param(BaseModel):
@@ -62,19 +61,13 @@ class Batch(BaseModel):
     events: list[Event]
 
 
-def create_app(data_dir: str, *, async_insert: bool) -> FastAPI:
+def create_app(place: str, *, async_insert: bool) -> FastAPI:
     """Create the app and the table. With `async_insert`, ClickHouse gathers inserts itself."""
     app = FastAPI()
-    connection = chdb.connect(data_dir)
-    connection.query(CREATE_TABLE)
-    if async_insert:
-        connection.query("SET async_insert = 1, wait_for_async_insert = 1")
-    lock = threading.Lock()
+    engine = open_engine(place, async_insert=async_insert)
 
     def insert(events: list[Event]) -> dict[str, Any]:
-        lines = "\n".join(event.model_dump_json() for event in events)
-        with lock:
-            connection.query(INSERT + lines)
+        engine.insert("\n".join(event.model_dump_json() for event in events))
         return {"ids": [event.id for event in events]}
 
     @app.post("/events", status_code=201)
@@ -91,8 +84,7 @@ def create_app(data_dir: str, *, async_insert: bool) -> FastAPI:
 
     @app.get("/count")
     def count() -> dict[str, int]:
-        with lock:
-            return {"count": int(str(connection.query("SELECT count() FROM events", "TSV")))}
+        return {"count": engine.count()}
 
     return app
 

@@ -39,6 +39,11 @@ def cpu_s(processes: Processes | None) -> float:
     return processes.cpu_s() if processes else 0.0
 
 
+def rss_peak_bytes(processes: Processes | None) -> int:
+    """Return the sum of the peaks of the memory of processes; 0 if there are none."""
+    return processes.rss_peak_bytes() if processes else 0
+
+
 def _status_bytes(pid: int, name: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
