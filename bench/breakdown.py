@@ -12,10 +12,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from bench.clients.arrow import to_batch, to_stream
 from bench.clients.http import batch_body
 from bench.clients.pool import EventPool
 from bench.harness.machine import describe
@@ -23,6 +24,7 @@ from bench.throughput import START
 from ingest.event.arrow import RECORD_SCHEMA, TABLE_SCHEMA, to_columns
 from ingest.event.text import to_structs
 from ingest.parsing.arrow_parser import parse_lists
+from ingest.parsing.arrow_stream.stream_parser import parse_stream
 from ingest.parsing.batch import Batch
 from ingest.parsing.formats import BodyFormat
 from ingest.parsing.parser import parse_each
@@ -37,31 +39,39 @@ from storage.tables.migrations import migrate
 from storage.tables.schema import EVENTS_TABLE
 from storage.wal.wal import Wal
 
-BATCH_EVENTS, GATHERED, FLUSH_EVENTS = 1_000, 50, 20_000
-ROUNDS = 5
+GATHERED, FLUSH_EVENTS = 50, 20_000
+LIMITS = {"bytes_max": 1 << 30, "events_max": FLUSH_EVENTS}
+STEP = "decode and validate"
 
 Rows = dict[str, list[float]]
 """CPU time per event in µs: one value for each round, by step."""
 
 
-def main() -> None:
+def main(
+    batch_size: Annotated[int, typer.Option(help="Events in a batch, at most 20,000")] = 1_000,
+    rounds: Annotated[int, typer.Option(help="Rounds; the table has their medians")] = 5,
+) -> None:
     """Measure all steps and print the table."""
     calm_garbage_collector()
     return_freed_memory()
     pool = EventPool(FLUSH_EVENTS, start=START, days=31)
     batches: Rows = {}
+    arrow: Rows = {}
     singles: Rows = {}
     with tempfile.TemporaryDirectory() as directory:
         parts = _Parts(Path(directory))
-        for _ in range(ROUNDS):
-            parts.measure_batches(pool.take(FLUSH_EVENTS), batches)
+        for _ in range(rounds):
+            parts.measure_batches(pool.take(FLUSH_EVENTS), batch_size, batches)
+            parts.measure_arrow(pool.take(FLUSH_EVENTS), batch_size, arrow)
             parts.measure_singles(pool.take(FLUSH_EVENTS), singles)
+    columns = (batches, arrow, singles)
     print("\n".join(f"- {name}: {text}" for name, text in describe().items()))
-    print(f"\n| CPU µs per event | batches of {BATCH_EVENTS:,} | single, {GATHERED} at a time |")
-    print("| --- | --- | --- |")
+    heads = (f"batches of {batch_size:,}", "the same as Arrow", f"single, {GATHERED} at a time")
+    print(f"\n| CPU µs per event | {' | '.join(heads)} |")
+    print("| --- | --- | --- | --- |")
     for step in singles:
-        print(f"| {step} | {_median(batches, step)} | {_median(singles, step)} |")
-    print(f"| **sum** | **{_sum(batches)}** | **{_sum(singles)}** |")
+        print(f"| {step} | {' | '.join(_median(rows, step) for rows in columns)} |")
+    print(f"| **sum** | {' | '.join(f'**{_sum(rows)}**' for rows in columns)} |")
 
 
 def _median(rows: Rows, step: str) -> str:
@@ -91,20 +101,21 @@ class _Parts:
         self._writer.open()
         self._flushes = 0
 
-    def measure_batches(self, events: list[bytes], rows: Rows) -> None:
-        bodies = [
-            batch_body(events[at : at + BATCH_EVENTS]) for at in range(0, len(events), BATCH_EVENTS)
-        ]
-        parsed = _timed(
-            rows, "decode and validate", lambda: [parse_lists([body]) for body in bodies]
-        )
+    def measure_batches(self, events: list[bytes], size: int, rows: Rows) -> None:
+        bodies = [batch_body(events[at : at + size]) for at in range(0, len(events), size)]
+        parsed = _timed(rows, STEP, lambda: [parse_lists([body]) for body in bodies])
         self._measure_rest([counted[0] for counted in parsed if counted is not None], rows)
+
+    def measure_arrow(self, events: list[bytes], size: int, rows: Rows) -> None:
+        bodies = [to_stream(to_batch(events[at : at + size])) for at in range(0, len(events), size)]
+        parsed = _timed(rows, STEP, lambda: [parse_stream(body, **LIMITS) for body in bodies])
+        self._measure_rest(parsed, rows)
 
     def measure_singles(self, events: list[bytes], rows: Rows) -> None:
         groups = [events[at : at + GATHERED] for at in range(0, len(events), GATHERED)]
         parsed = _timed(
             rows,
-            "decode and validate",
+            STEP,
             lambda: [parse_each(BodyFormat.EVENT, group, GATHERED).batch for group in groups],
         )
         self._measure_rest(parsed, rows)
