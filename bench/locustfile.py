@@ -13,6 +13,7 @@ import gzip
 import random
 from argparse import ArgumentParser
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from urllib.parse import urlencode
 from locust import FastHttpUser, constant, events, task
 from locust.env import Environment
 
+from bench.clients.arrow import ARROW_TYPE, ArrowPool, to_stream
 from bench.clients.http import batch_body
 from bench.clients.pool import EventPool
 
@@ -141,6 +143,29 @@ class Batch10000User(EventUser):
     """Sends batches of 10,000."""
 
     events = 10_000
+
+
+class ArrowUser(EventUser):
+    """Sends batches of 10,000 as Arrow."""
+
+    events = 10_000
+    content_type = ARROW_TYPE
+
+    def on_start(self) -> None:
+        """Make the headers, and the contents of all batches."""
+        super().on_start()
+        arrow_pool(self.events)
+
+    def send(self) -> None:
+        """Send new events, which are never JSON."""
+        Sent.sent += self.events
+        self.post(to_stream(arrow_pool(self.events).take()), self.events)
+
+
+@cache
+def arrow_pool(batch_events: int) -> ArrowPool:
+    """Return the supply of batches that all users share."""
+    return ArrowPool(POOL, batch_events)
 
 
 class NdjsonUser(EventUser):

@@ -46,6 +46,7 @@ SCENARIOS = (
     Scenario("batch-100", "Batch100User", (2, 8, 32)),
     Scenario("batch-1000", "Batch1000User", (1, 2, 4, 8)),
     Scenario("batch-10000", "Batch10000User", (1, 2, 4)),
+    Scenario("arrow", "ArrowUser", (1, 2, 4)),
     Scenario("ndjson", "NdjsonUser", (1, 2, 4, 8)),
     Scenario("gzip", "GzipUser", (1, 2, 4, 8)),
     Scenario("duplicates", "DuplicatesUser", (1, 2, 4, 8)),
