@@ -84,7 +84,7 @@ def main(
                 outcome = contender(load, Path(name), place)
             outcomes[label].append(outcome)
             print(f"round {number} {label:12} {_row(outcome)}", flush=True)
-    print("\n".join(_ratios(outcomes)))
+    print("\n".join(ratios(outcomes)))
 
 
 def _row(outcome: Outcome) -> str:
@@ -96,7 +96,7 @@ def _row(outcome: Outcome) -> str:
     return row
 
 
-def _ratios(outcomes: Mapping[str, Sequence[Outcome]]) -> Iterator[str]:
+def ratios(outcomes: Mapping[str, Sequence[Outcome]]) -> Iterator[str]:
     """Yield a line for each ratio of the rates of this service to those of the others."""
     for ours in ("service", "arrow"):
         for theirs in outcomes:
