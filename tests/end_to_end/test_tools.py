@@ -1,6 +1,5 @@
-"""The tools around the service: generate, load, Locust, and the README's commands."""
+"""The tools around the service: generate, Locust, bench, and the README's commands."""
 
-import gzip
 import re
 import subprocess
 import sys
@@ -11,8 +10,7 @@ import orjson
 import pytest
 
 from bench.harness.service import Service, free_port
-from ingest.parsing.compression import zstd
-from tests.end_to_end.api import count, event, metrics
+from tests.end_to_end.api import metrics
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(sys.executable).parent
@@ -28,12 +26,6 @@ def event_stream(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedPro
     return run(sys.executable, "-m", "ingest", *arguments, stdin=stdin)
 
 
-def load(service: Service, *arguments: str, stdin: bytes = b"") -> str:
-    result = event_stream("load", *arguments, "--url", service.url, stdin=stdin)
-    assert result.returncode == 0, result.stderr.decode()
-    return str(result.stdout.decode())
-
-
 def test_the_same_seed_generates_the_same_events() -> None:
     first, again = (event_stream("generate", "500", "--seed", "7").stdout for _ in range(2))
     assert first == again
@@ -42,67 +34,6 @@ def test_the_same_seed_generates_the_same_events() -> None:
     assert len(lines) == 500
     assert 600 < len(first) / 500 < 1000
     assert len({orjson.loads(line)["name"] for line in lines}) > 5
-
-
-def test_generated_events_are_loaded_and_loading_them_again_counts_nothing_twice(
-    service: Service, tmp_path: Path
-) -> None:
-    lines = event_stream("generate", "3000", "--seed", "11", "--no-ids").stdout.splitlines()
-    sent = [orjson.loads(line) | {"name": "loaded"} for line in lines]
-    body = b"\n".join(map(orjson.dumps, sent))
-    (tmp_path / "events.ndjson").write_bytes(body)
-    assert "3,000 events accepted, 0 of them" in load(service, str(tmp_path / "events.ndjson"))
-    assert count(service, "loaded") == len(set(body.splitlines()))
-    assert "3,000 events accepted" in load(service, "-", stdin=body)
-    assert count(service, "loaded") == len(set(body.splitlines()))
-
-
-@pytest.mark.parametrize("suffix", ["ndjson.gz", "ndjson.zst", "json", "wrapped.json", "one.json"])
-def test_files_of_every_kind_are_loaded(service: Service, tmp_path: Path, suffix: str) -> None:
-    name = f"file_{suffix}"
-    sent = [event(name, id=f"{name}-{i}") for i in range(1 if suffix == "one.json" else 1500)]
-    lines = b"\n".join(map(orjson.dumps, sent))
-    content = {
-        "ndjson.gz": gzip.compress(lines),
-        "ndjson.zst": zstd.compress(lines),
-        "json": orjson.dumps(sent, option=orjson.OPT_INDENT_2),
-        "wrapped.json": orjson.dumps({"events": sent}),
-        "one.json": orjson.dumps(sent[0], option=orjson.OPT_INDENT_2),
-    }[suffix]
-    path = tmp_path / suffix
-    path.write_bytes(content)
-    load(service, str(path))
-    assert count(service, name) == len(sent)
-
-
-def test_a_bad_event_in_a_file_is_named_and_can_be_skipped(service: Service) -> None:
-    lines = [orjson.dumps(event("skipped", id=str(i))) for i in range(250)]
-    lines[123] = b'{"name":"skipped"}'
-    stdin = b"\n".join(lines)
-    result = event_stream(
-        "load", "-", "--batch-size", "100", "--requests", "1", "--url", service.url, stdin=stdin
-    )
-    assert result.returncode == 2
-    assert b"Event 124 of the file is invalid at channel_type" in result.stderr
-    assert "249 events accepted" in load(service, "-", "--partial", stdin=stdin)
-    assert count(service, "skipped") == 249
-
-
-@pytest.mark.parametrize(
-    ("content", "part"),
-    [(b"not json", b"neither NDJSON nor JSON"), (gzip.compress(b"{}" * 999)[:20], b"cut off"),
-     (b"[1", b"neither"), (b"1", b"must be an event")],
-    ids=["words", "cut off", "open list", "number"],
-)  # fmt: skip
-def test_a_file_that_is_none_is_refused(service: Service, content: bytes, part: bytes) -> None:
-    result = event_stream("load", "-", "--url", service.url, stdin=content)
-    assert result.returncode == 2
-    assert part in result.stderr
-    assert b"Traceback" not in result.stderr
-
-
-def test_loading_without_a_file_or_a_service_says_so() -> None:
-    assert b"No such file" in event_stream("load", "nowhere.ndjson").stderr
 
 
 @pytest.mark.parametrize(
