@@ -142,7 +142,7 @@ def _columns(schema: pa.Schema) -> list[str]:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise SourceError(
             f"The file is damaged, cut off or not supported: {reason}. Write or copy it again"

@@ -309,6 +309,21 @@ def test_a_file_that_is_cut_off_says_so_in_one_line(
 
 
 @pytest.mark.parametrize("write", WRITERS)
+def test_a_damaged_file_is_read_or_explained(tmp_path: Path, write: Callable[..., Path]) -> None:
+    path = write(tmp_path / "file", TABLE, 20)
+    whole = path.read_bytes()
+    errors = []
+    for place in [*range(8, 500, 9), *range(len(whole) - 500, len(whole), 9)]:
+        path.write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+        try:
+            bodies(path)
+        except SourceError as error:
+            errors.append(str(error))
+    assert len(errors) > 10
+    assert not any("\n" in error for error in errors)
+
+
+@pytest.mark.parametrize("write", WRITERS)
 def test_a_compressed_stream_is_read_and_a_compressed_file_explained(
     tmp_path: Path, write: Callable[..., Path]
 ) -> None:
