@@ -81,8 +81,8 @@ class BufferSettings(Section):
 class FlushSettings(Section):
     """Settings under `flush`."""
 
-    rows: Positive = Field(50_000, description="Number of rows at which the buffer is flushed")
-    bytes: Positive = Field(32 * MIB, description="Number of bytes at which the buffer is flushed")
+    rows: Positive = Field(100_000, description="Number of rows at which the buffer is flushed")
+    bytes: Positive = Field(64 * MIB, description="Number of bytes at which the buffer is flushed")
     seconds: Seconds = Field(1, description="Age of the oldest row at which the buffer is flushed")
 
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import chain
 from typing import Any
 
@@ -171,7 +172,7 @@ class RequestBodyMiddleware:
 
     async def _read_parts(self, receive: Receive, length: int | None) -> bytes:
         body = b""
-        parts: bytearray | None = None
+        parts: BytesIO | None = None
         size = 0
         try:
             while True:
@@ -183,8 +184,10 @@ class RequestBodyMiddleware:
                     body = part
                 elif part:
                     # PERF: bytes + bytes would copy the whole body for every part.
-                    parts = bytearray(body) if parts is None else parts
-                    parts += part
+                    if parts is None:
+                        parts = BytesIO()
+                        parts.write(body)
+                    parts.write(part)
                 size += len(part)
                 self._held_bytes += len(part)
                 if size > self._limits.bytes:
@@ -194,7 +197,7 @@ class RequestBodyMiddleware:
                 # PERF: with the full Content-Length here, the last message is not awaited, because
                 # it costs another switch between the server's threads.
                 if size == length or not message.get("more_body"):
-                    return body if parts is None else bytes(parts)
+                    return body if parts is None else parts.getvalue()  # which is no copy
         except BaseException:
             self._held_bytes -= size
             raise

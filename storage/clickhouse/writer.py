@@ -7,6 +7,7 @@ from clickhouse_connect.driver.client import Client
 
 from storage.clickhouse.client import storage_errors
 from storage.errors import PausedError, PermanentError, StorageError, TransientError
+from storage.ipc_memory import IpcMemory
 
 _SETTINGS = {
     # The table collapses duplicates when it merges. To do it here as well takes 3 times the CPU.
@@ -34,6 +35,7 @@ class Writer:
         self._connect = connect
         self._table = table
         self._client: Client | None = None
+        self._memory = IpcMemory()
 
     def open(self) -> None:
         """Connect, and check that the user may insert. Do nothing if the writer has a client.
@@ -58,8 +60,12 @@ class Writer:
         client = self._opened()
         try:
             with storage_errors():
-                summary = client.insert_arrow(
-                    self._table, rows, settings=_SETTINGS | {"insert_deduplication_token": token}
+                summary = client.raw_insert(
+                    self._table,
+                    rows.column_names,
+                    self._memory.stream(rows),  # type: ignore[arg-type]  # any buffer will do
+                    settings=_SETTINGS | {"insert_deduplication_token": token},
+                    fmt="ArrowStream",
                 )
         except PausedError:
             # An operator may replace the table or the user: connect and migrate again.

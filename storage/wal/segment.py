@@ -15,11 +15,13 @@ the reader searches for the next mark.
 import mmap
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+
+from storage.ipc_memory import IpcMemory
 
 MAGIC = b"EVENTWAL"
 MARK = b"\xf5REC"
@@ -85,19 +87,28 @@ def record_header(record: Record) -> bytes:
     return head + HEADER_CRC.pack(zlib.crc32(head))
 
 
-def to_payload(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Buffer:
-    """Serialize a record batch.
+def to_payloads(
+    batches: Sequence[pa.RecordBatch], schema: pa.Schema, memory: IpcMemory
+) -> list[memoryview]:
+    """Serialize record batches.
 
     Args:
-        batch: the record batch.
+        batches: the record batches.
         schema: the schema in the file header.
+        memory: holds the payloads until its next use.
     """
-    if batch.schema.equals(schema):
-        return batch.serialize()
+    same = [batch for batch in batches if batch.schema.equals(schema)]
+    messages = iter(memory.messages(schema, same) if same else ())
+    return [
+        next(messages) if batch.schema.equals(schema) else _stream(batch) for batch in batches
+    ]
+
+
+def _stream(batch: pa.RecordBatch) -> memoryview:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
         stream.write_batch(batch)
-    return sink.getvalue()
+    return memoryview(sink.getvalue())
 
 
 class SegmentReader:

@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from storage.errors import TransientError
 from storage.files import sync_directory
+from storage.ipc_memory import IpcMemory
 from storage.wal.checkpoint import WalState
 from storage.wal.retention import Segment, Segments
 from storage.wal.segment import (
@@ -36,7 +37,7 @@ from storage.wal.segment import (
     SegmentReader,
     file_header,
     record_header,
-    to_payload,
+    to_payloads,
 )
 
 SUFFIX = ".wal"
@@ -110,6 +111,7 @@ class Wal:
         except BlockingIOError:
             self._lock_file.close()
             raise
+        self._memory = IpcMemory()
         self._segments = Segments(bytes_max=bytes_max, retain_s=retain_s)
         self._file: IO[bytes] | None = None
         self._next_sequence = self._checkpoint = 0
@@ -148,18 +150,20 @@ class Wal:
         Raises:
             WalError: none of them was written.
         """
-        parts: list[bytes | pa.Buffer] = []
+        parts: list[bytes | memoryview] = []
         records: list[Record] = []
         segment = self._segments.last if self._file is not None else None
         offset = 0 if segment is None else segment.bytes
         if segment is None or offset >= self._segment_bytes:
             segment, offset = self._new_segment()
         start = offset
-        for sequence, batch in enumerate(batches, self._next_sequence):
-            payload = to_payload(batch, self._schema)
+        payloads = to_payloads(batches, self._schema, self._memory)
+        for sequence, (batch, payload) in enumerate(
+            zip(batches, payloads, strict=True), self._next_sequence
+        ):
             offset += RECORD_HEADER_BYTES
             crc = zlib.crc32(payload)
-            record = Record(sequence, batch.num_rows, offset, payload.size, crc)
+            record = Record(sequence, batch.num_rows, offset, payload.nbytes, crc)
             records.append(record)
             parts += (record_header(record), payload)
             offset = record.end
@@ -229,7 +233,7 @@ class Wal:
             self._file = None
         self._lock_file.close()
 
-    def _write(self, segment: Segment, start: int, parts: list[bytes | pa.Buffer]) -> None:
+    def _write(self, segment: Segment, start: int, parts: list[bytes | memoryview]) -> None:
         assert self._file is not None
         try:
             for part in parts:
