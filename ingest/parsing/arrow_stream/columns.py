@@ -27,6 +27,8 @@ UNITS = dict(zip(("s", "ms", "us", "ns"), TIMESTAMP_UNITS_US, strict=True))
 
 _OFFSET_BYTES = 4
 _TYPE_CHARACTERS_MAX = 80
+_VIEW = pa.binary(16)
+"""Describes a text of type string_view: its length, and its bytes or where they are."""
 _TEXTS = (pa.string(), pa.large_string(), pa.string_view())
 
 
@@ -116,6 +118,7 @@ def _decoded(array: pa.Array, path: str, budget: Budget) -> pa.Array:
             budget.take(len(array) * (values.type.bit_width // 8 + 1))
         array = values.take(array.indices)
     if array.type == pa.string_view():
+        array = _without_hidden_views(array)
         budget.take(_sum(_view_lengths(array)))
     return array.cast(pa.string()) if array.type in _TEXTS[1:] else array
 
@@ -246,17 +249,27 @@ def _mask(array: pa.Array) -> pa.Array | None:
     return array.is_null() if array.null_count else None
 
 
-def _view_lengths(texts: pa.Array) -> pa.Array:
-    """Return the lengths of texts of type string_view, 0 for null.
+def _without_hidden_views(texts: pa.Array) -> pa.Array:
+    """Return texts of type string_view with the description of an empty text at each null.
 
-    A text is described by 16 bytes, of which the first four are its length.
+    Arrow does not validate what is described there, but its cast reads it.
     """
+    if not texts.null_count:
+        return texts
+    validity, views, *data = texts.buffers()
+    hidden = pa.Array.from_buffers(_VIEW, len(texts), [validity, views], offset=texts.offset)
+    _, views = hidden.fill_null(bytes(_VIEW.byte_width)).buffers()
+    _, validity = texts.is_valid().buffers()
+    return pa.Array.from_buffers(texts.type, len(texts), [validity, views, *data])
+
+
+def _view_lengths(texts: pa.Array) -> pa.Array:
+    """Return the lengths of texts of type string_view. A description begins with the length."""
     _, views, *_ = texts.buffers()
     words = pa.Array.from_buffers(
         pa.int32(), 4 * len(texts), [None, views], offset=4 * texts.offset
     )
-    lengths = pc.list_element(pa.FixedSizeListArray.from_arrays(words, 4), 0)
-    return pc.if_else(texts.is_valid(), lengths, 0)
+    return pc.list_element(pa.FixedSizeListArray.from_arrays(words, 4), 0)
 
 
 def _sum(numbers: pa.Array) -> int:

@@ -27,6 +27,7 @@ METADATA_BYTES_MAX = 1024 * 1024
 
 _FIRST_FIELD, _FIELD_BYTES = 4, 2
 """Where the offsets of a table's fields are in its vtable."""
+_BATCHES = ("record batch", "dictionary")
 _MESSAGE_HEADER = 2
 _DICTIONARY_DATA = 1
 _BATCH_LENGTH, _BATCH_BUFFERS, _BATCH_COMPRESSION = 0, 2, 3
@@ -59,6 +60,8 @@ def check_stream(stream: pa.Buffer, *, bytes_max: int, rows_max: int) -> None:
             raise PayloadError(f"A message has more than {METADATA_BYTES_MAX} bytes of metadata")
         if message.type == "schema":
             continue
+        if message.type not in _BATCHES:
+            raise PayloadError(f"The stream has a message of type {message.type}")
         batch = _Batch.of(message)
         size += batch.decompressed_bytes()
         if message.type == "record batch":
