@@ -4,7 +4,7 @@ PERF: an insert has up to 64 MB and a WAL record of a large batch 5 MB. To get t
 operating system, page by page, and to return it takes several times as long as to fill it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pyarrow as pa
@@ -17,10 +17,25 @@ _HEADER_BYTES_MAX = 64
 class IpcMemory:
     """Memory for one result at a time: it is valid until the next call. Not thread-safe."""
 
-    def __init__(self, compression: str | None = None) -> None:
-        """Compress the columns with "lz4" or "zstd", or not at all."""
-        self._memory = pa.allocate_buffer(0)
+    def __init__(
+        self,
+        compression: str | None = None,
+        allocate: Callable[[int], pa.Buffer] = pa.allocate_buffer,
+    ) -> None:
+        """Start without memory.
+
+        Args:
+            compression: of the columns: "lz4", "zstd" or None.
+            allocate: returns memory of that many bytes, which can be changed.
+        """
+        self._allocate = allocate
+        self._memory = allocate(0)
         self._compression = compression
+
+    @property
+    def size(self) -> int:
+        """The size of the memory that is kept, in bytes."""
+        return int(self._memory.size)
 
     def stream(self, rows: pa.Table) -> memoryview:
         """Return `rows` as an Arrow IPC stream.
@@ -51,7 +66,7 @@ class IpcMemory:
             buffers = sum(len(column.buffers()) for batch in batches for column in batch.columns)
             bytes_max += buffers * _HEADER_BYTES_MAX
         if self._memory.size < bytes_max or self._memory.size > _KEPT_BYTES_MAX:
-            self._memory = pa.allocate_buffer(bytes_max)
+            self._memory = self._allocate(bytes_max)
         return _write(pa.FixedSizeBufferWriter(self._memory), schema, batches, self._compression)
 
 

@@ -6,6 +6,7 @@ the URL that may be a password.
 
 import re
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 PORTS = {"http": 8123, "https": 8443}
@@ -43,6 +44,16 @@ class ServerUrl:
     client_cert: str | None = None
     client_cert_key: str | None = None
     verify: bool = True
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server is on this machine."""
+        if self.host == "localhost":
+            return True
+        try:
+            return bool(ip_address(self.host).is_loopback)
+        except ValueError:  # a name
+            return False
 
     @property
     def address(self) -> str:

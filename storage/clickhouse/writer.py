@@ -6,8 +6,8 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from storage.clickhouse.client import storage_errors
+from storage.clickhouse.inserts import Insert, insert_of
 from storage.errors import PausedError, PermanentError, StorageError, TransientError
-from storage.ipc_memory import IpcMemory
 
 _SETTINGS = {
     # The table collapses duplicates when it merges. To do it here as well takes 3 times the CPU.
@@ -35,7 +35,7 @@ class Writer:
         self._connect = connect
         self._table = table
         self._client: Client | None = None
-        self._memory = IpcMemory()
+        self._insert: Insert
 
     def open(self) -> None:
         """Connect, and check that the user may insert. Do nothing if the writer has a client.
@@ -58,15 +58,10 @@ class Writer:
             StorageError: not all rows were confirmed. They may be stored nevertheless.
         """
         client = self._opened()
+        settings = _SETTINGS | {"insert_deduplication_token": token}
         try:
             with storage_errors():
-                summary = client.raw_insert(
-                    self._table,
-                    rows.column_names,
-                    self._memory.stream(rows),  # type: ignore[arg-type]  # any buffer will do
-                    settings=_SETTINGS | {"insert_deduplication_token": token},
-                    fmt="ArrowStream",
-                )
+                stored = self._insert(client, self._table, rows, settings)
         except PausedError:
             # An operator may replace the table or the user: connect and migrate again.
             self.close()
@@ -74,10 +69,8 @@ class Writer:
         except pa.ArrowException as error:
             raise PermanentError(f"Rows can't be written as Arrow: {error}") from error
         # The driver treats every status 200 as success, also an error page of a proxy.
-        if summary.written_rows < rows.num_rows:
-            raise TransientError(
-                f"Storage confirmed {summary.written_rows} of {rows.num_rows} rows"
-            )
+        if stored < rows.num_rows:
+            raise TransientError(f"Storage confirmed {stored} of {rows.num_rows} rows")
 
     def close(self) -> None:
         """Close the client. The next `write` connects again."""
@@ -96,5 +89,5 @@ class Writer:
             except StorageError:
                 client.close()
                 raise
-            self._client = client
+            self._client, self._insert = client, insert_of(client)
         return self._client

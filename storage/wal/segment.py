@@ -99,9 +99,7 @@ def to_payloads(
     """
     same = [batch for batch in batches if batch.schema.equals(schema)]
     messages = iter(memory.messages(schema, same) if same else ())
-    return [
-        next(messages) if batch.schema.equals(schema) else _stream(batch) for batch in batches
-    ]
+    return [next(messages) if batch.schema.equals(schema) else _stream(batch) for batch in batches]
 
 
 def _stream(batch: pa.RecordBatch) -> memoryview:

@@ -153,21 +153,18 @@ class Wal:
         parts: list[bytes | memoryview] = []
         records: list[Record] = []
         segment = self._segments.last if self._file is not None else None
-        offset = 0 if segment is None else segment.bytes
-        if segment is None or offset >= self._segment_bytes:
-            segment, offset = self._new_segment()
-        start = offset
+        if segment is None or segment.bytes >= self._segment_bytes:
+            segment = self._new_segment()
+        offset = segment.bytes
         payloads = to_payloads(batches, self._schema, self._memory)
-        for sequence, (batch, payload) in enumerate(
-            zip(batches, payloads, strict=True), self._next_sequence
-        ):
+        for batch, payload in zip(batches, payloads, strict=True):
             offset += RECORD_HEADER_BYTES
-            crc = zlib.crc32(payload)
+            sequence, crc = self._next_sequence + len(records), zlib.crc32(payload)
             record = Record(sequence, batch.num_rows, offset, payload.nbytes, crc)
             records.append(record)
             parts += (record_header(record), payload)
             offset = record.end
-        self._write(segment, start, parts)
+        self._write(segment, parts)
         self._next_sequence += len(batches)
         self._segments.grow(segment, size=offset, next_sequence=self._next_sequence)
         return [Location(segment.path, record) for record in records]
@@ -233,7 +230,7 @@ class Wal:
             self._file = None
         self._lock_file.close()
 
-    def _write(self, segment: Segment, start: int, parts: list[bytes | memoryview]) -> None:
+    def _write(self, segment: Segment, parts: list[bytes | memoryview]) -> None:
         assert self._file is not None
         try:
             for part in parts:
@@ -242,7 +239,7 @@ class Wal:
                     raise OSError(errno.ENOSPC, "The disk took only a part of the data")
             self._sync(self._file)
         except OSError as error:
-            self._abandon(start)
+            self._abandon(segment.bytes)
             raise WalError(f"The WAL can't be written: {error}") from error
 
     def _abandon(self, good_bytes: int) -> None:
@@ -256,7 +253,7 @@ class Wal:
         self._file.close()
         self._file = None
 
-    def _new_segment(self) -> tuple[Segment, int]:
+    def _new_segment(self) -> Segment:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -276,7 +273,7 @@ class Wal:
             raise WalError(f"The WAL can't be written: {error}") from error
         segment = Segment(path, self._next_sequence, len(header))
         self._segments.add(segment)
-        return segment, len(header)
+        return segment
 
     def _open(self, path: Path) -> IO[bytes]:
         return path.open("wb", buffering=0)

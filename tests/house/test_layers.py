@@ -33,7 +33,7 @@ LAYERS = {
         ["dead_letters"],
         ["tables"],
         ["clickhouse", "wal"],
-        ["errors", "files", "redis"],
+        ["errors", "files", "ipc_memory", "redis"],
     ],
 }
 """Each line may import the lines below it, and `storage`; parts on one line are independent."""

@@ -1,8 +1,9 @@
-"""Convert the columns of an Arrow stream to the types of an event.
+"""Convert the columns of an Arrow stream to plain types.
 
 There are two steps. `plain_columns` removes encodings: dictionaries, views, large types and maps
-become texts, numbers, structs and lists, with their values as they were sent. `typed_columns` casts
-these to the exact types of an event. If a value does not fit, `rows` explains it.
+become texts, numbers, structs and lists, with their values as they were sent; decimals become floats.
+`typed_columns` casts these to the exact types of an event. If a value does not fit, `rows` explains
+it.
 
 A few bytes can describe many values: a dictionary may have one long text that all rows repeat. So
 the size of the result is counted before it is made.
@@ -61,31 +62,6 @@ def plain_columns(batch: pa.RecordBatch, budget: Budget) -> pa.StructArray:
     return _plain_struct(batch.to_struct_array(), STREAM_TYPE, "", budget)
 
 
-def typed_columns(events: pa.StructArray) -> pa.StructArray:
-    """Cast plain columns to STREAM_TYPE. Texts in `date` stay texts.
-
-    Raises:
-        pa.ArrowInvalid: a value does not fit into the type of its field.
-    """
-    columns = {field.name: events.field(field.name) for field in events.type}
-    for name in UNIX_TIMES:
-        if name in columns and pa.types.is_timestamp(columns[name].type):
-            columns[name] = _unix_times(columns[name])
-    fields = list(STREAM_TYPE)
-    at = STREAM_TYPE.get_field_index("date")
-    if "date" in columns and pa.types.is_timestamp(columns["date"].type):
-        columns["date"] = _times(columns["date"])
-    elif "date" in columns and columns["date"].type == pa.string():
-        fields[at] = fields[at].with_type(pa.string())
-    arrays = [
-        _typed(columns[field.name], field.type)
-        if field.name in columns
-        else pa.nulls(len(events), field.type)
-        for field in fields
-    ]
-    return pa.StructArray.from_arrays(arrays, fields=fields)
-
-
 def _plain(array: pa.Array, target: pa.DataType, path: str, budget: Budget) -> pa.Array:
     array = _decoded(array, path, budget)
     kind = array.type
@@ -99,6 +75,8 @@ def _plain(array: pa.Array, target: pa.DataType, path: str, budget: Budget) -> p
         return _plain_list(array, target, path, budget)
     elif _fits(kind, target, path):
         budget.take(len(array) * _value_bytes(target))
+        if pa.types.is_decimal(kind):  # as texts, because Arrow's own cast makes 19.99 another
+            array = array.cast(pa.string()).cast(pa.float64())
     else:
         raise _wrong_type(path, target, kind)
     return array
@@ -140,7 +118,7 @@ def _plain_struct(
     if not children:  # Arrow makes no struct without fields
         children[target[0].name] = pa.nulls(len(array))
     return pa.StructArray.from_arrays(
-        list(children.values()), names=list(children), mask=_mask(array)
+        list(children.values()), names=list(children), mask=mask(array)
     )
 
 
@@ -158,7 +136,7 @@ def _plain_list(array: pa.Array, target: pa.ListType, path: str, budget: Budget)
     budget.take(len(array) * _OFFSET_BYTES)
     offsets, values = _shown(array)
     values = _plain(values, item, f"{path}[]", budget)
-    return pa.ListArray.from_arrays(offsets, values, mask=_mask(array))
+    return pa.ListArray.from_arrays(offsets, values, mask=mask(array))
 
 
 def _shown(array: pa.ListArray) -> tuple[pa.Array, pa.Array]:
@@ -189,7 +167,7 @@ def _params_of_map(array: pa.MapArray, path: str, budget: Budget) -> pa.ListArra
             f" not {_named(kind)}"
         )
     params = pa.StructArray.from_arrays(list(fields.values()), names=list(fields))
-    return pa.ListArray.from_arrays(array.offsets, params, mask=_mask(array))
+    return pa.ListArray.from_arrays(array.offsets, params, mask=mask(array))
 
 
 def _fits(kind: pa.DataType, target: pa.DataType, path: str) -> bool:
@@ -202,50 +180,13 @@ def _fits(kind: pa.DataType, target: pa.DataType, path: str) -> bool:
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    )
+    if pa.types.is_decimal(kind):  # Arrow writes no text for a scale beyond all digits
+        return bool(abs(kind.scale) <= kind.precision)
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _typed(array: pa.Array, target: pa.DataType) -> pa.Array:
-    if array.type.equals(target):
-        return array
-    if pa.types.is_null(array.type):
-        return pa.nulls(len(array), target)
-    if pa.types.is_list(target):
-        values = _typed(array.values, target.value_type)
-        return pa.ListArray.from_arrays(array.offsets, values, type=target, mask=_mask(array))
-    if not pa.types.is_struct(target):
-        return array.cast(target)
-    sent = [field.name for field in array.type]
-    children = [
-        _typed(array.field(field.name), field.type)
-        if field.name in sent
-        else pa.nulls(len(array), field.type)
-        for field in target
-    ]
-    return pa.StructArray.from_arrays(children, fields=list(target), mask=_mask(array))
-
-
-def _unix_times(times: pa.Array) -> pa.Array:
-    """Return times as integers in their own unit, if its magnitude tells the unit."""
-    values = times.cast(pa.int64())
-    least = pc.min(values).as_py()
-    if least is not None and least < UNITS[times.type.unit].first:
-        raise pa.ArrowInvalid("The magnitude of a time does not tell its unit")
-    return values
-
-
-def _times(times: pa.Array) -> pa.Array:
-    """Return times in µs. Times before 1970 don't fit, because a division would round them up."""
-    unit, values = UNITS[times.type.unit], times.cast(pa.int64())
-    least = pc.min(values).as_py()
-    if least is not None and least < 0:
-        raise pa.ArrowInvalid("A time is before 1970")
-    return pc.divide(pc.multiply_checked(values, unit.multiplier), unit.divisor).cast(TIME)
-
-
-def _mask(array: pa.Array) -> pa.Array | None:
+def mask(array: pa.Array) -> pa.Array | None:
+    """Return which values of an array are null; None if none is."""
     return array.is_null() if array.null_count else None
 
 

@@ -7,7 +7,6 @@ is made from their content. So one set of rules explains what is wrong with an e
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -54,8 +53,6 @@ def _present(value: Any, target: pa.DataType) -> Any:
         }
     if isinstance(value, list):
         return [_present(item, target.value_type) for item in value]
-    if isinstance(value, Decimal):
-        return float(value)
     if isinstance(value, float):
         if not math.isfinite(value):
             return Flaw("NaN and Infinity are not numbers: use null")

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from ingest.errors import IngestError, PayloadError
 from ingest.event.arrow import BODY_TYPE
 from ingest.parsing.arrow_batch import arrow_batch
-from ingest.parsing.arrow_stream.columns import Budget, plain_columns, typed_columns
+from ingest.parsing.arrow_stream.casts import typed_columns
+from ingest.parsing.arrow_stream.columns import Budget, plain_columns
 from ingest.parsing.arrow_stream.messages import check_stream
 from ingest.parsing.arrow_stream.rows import events_as_sent
 from ingest.parsing.batch import Batch
