@@ -160,10 +160,9 @@ class Wal:
         for batch, payload in zip(batches, payloads, strict=True):
             offset += RECORD_HEADER_BYTES
             sequence, crc = self._next_sequence + len(records), zlib.crc32(payload)
-            record = Record(sequence, batch.num_rows, offset, payload.nbytes, crc)
-            records.append(record)
-            parts += (record_header(record), payload)
-            offset = record.end
+            records.append(Record(sequence, batch.num_rows, offset, payload.nbytes, crc))
+            parts += (record_header(records[-1]), payload)
+            offset = records[-1].end
         self._write(segment, parts)
         self._next_sequence += len(batches)
         self._segments.grow(segment, size=offset, next_sequence=self._next_sequence)

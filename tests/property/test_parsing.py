@@ -12,14 +12,14 @@ from ingest.event.arrow import RECORD_SCHEMA, TEXT_SCHEMA
 from ingest.event.text import read_texts, to_structs
 from ingest.parsing.arrow_parser import parse_lines, parse_lists
 from ingest.parsing.batch import Batch, events_of
-from ingest.parsing.formats import BodyFormat
+from ingest.parsing.formats import JSON_FORMATS, BodyFormat
 from ingest.parsing.msgspec_parser import parse_list
 from ingest.parsing.parser import parse_as_columns, parse_each
 from ingest.parsing.strict_json import Decoded, decode, decode_lines
 from ingest.parsing.validation import validate
 from tests.property.strategies import EVENTS, JSON, SAME_UNKNOWN, spoiled_events, with_unknown
 
-EVENT, BATCH, NDJSON = BodyFormat
+EVENT, BATCH, NDJSON = JSON_FORMATS
 
 PIECES = [b",", b"}", b"]", b'"', b"\\", b"\\ud800", b"1e999", b"\x00", b"\xff"]
 
