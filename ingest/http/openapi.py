@@ -10,7 +10,7 @@ from ingest.http.headers import IDEMPOTENCY_KEY_LENGTH_MAX
 from ingest.http.openapi_errors import complete
 from ingest.http.routes import RouteTable
 from ingest.parsing.compression import ENCODINGS
-from ingest.parsing.formats import JSON_TYPES, NDJSON_TYPE
+from ingest.parsing.formats import ARROW_TYPE, JSON_TYPES, NDJSON_TYPE
 from ingest.parsing.validation import ERRORS_MAX
 from ingest.pipeline.request import ACKS
 
@@ -44,6 +44,7 @@ def openapi_document(
         "paths": {
             "/events": {"get": get_events, "post": _post_event()},
             "/events/batch": {"post": _post_batch(events_max, decompressed_bytes_max)},
+            "/events/schema": {"get": _schema()},
             **query_paths,
             "/livez": {"get": _health("getLivez", "Whether the process is alive", ready=False)},
             "/readyz": {"get": _health("getReadyz", "Whether the service is ready", ready=True)},
@@ -138,7 +139,15 @@ def _post_batch(events_max: int, decompressed_bytes_max: int) -> dict[str, Any]:
             | {
                 NDJSON_TYPE: {
                     "schema": {"type": "string", "description": "One event per line"},
-                }
+                },
+                ARROW_TYPE: {
+                    "schema": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "An Arrow IPC stream with a row for each event;"
+                        " GET /events/schema returns its columns",
+                    },
+                },
             },
         },
         "responses": {
@@ -153,6 +162,30 @@ def _post_batch(events_max: int, decompressed_bytes_max: int) -> dict[str, Any]:
                 {"ids": ids, **counts},
             ),
         },
+    }
+
+
+def _schema() -> dict[str, Any]:
+    column = {
+        "type": "object",
+        "required": ["name", "type", "required"],
+        "properties": {
+            "name": {"type": "string"},
+            "type": {"type": "string", "description": "The Arrow type"},
+            "required": {"type": "boolean"},
+        },
+    }
+    reply = _reply(
+        "The columns; with `Accept: " + ARROW_TYPE + "` an empty stream that has them",
+        ["columns"],
+        {"columns": {"type": "array", "items": column}},
+    )
+    reply["content"][ARROW_TYPE] = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        "operationId": "getEventsSchema",
+        "summary": "The columns of an Arrow stream of events",
+        "tags": ["events"],
+        "responses": {"200": reply},
     }
 
 

@@ -1,7 +1,8 @@
-"""The resources of POST /events and POST /events/batch: they call the ingestor."""
+"""The resources of POST /events and POST /events/batch, which call the ingestor, and the schema."""
 
 from typing import Any, Protocol
 
+import pyarrow as pa
 from falcon.asgi import Request, Response
 
 from ingest.auth.access import Access
@@ -10,7 +11,8 @@ from ingest.errors import PayloadError
 from ingest.http.body import body_of
 from ingest.http.headers import AckPolicy, idempotency_key, media_type
 from ingest.http.replies import ingest_reply
-from ingest.parsing.formats import BodyFormat, batch_format, event_format
+from ingest.parsing.arrow_stream.columns import REQUIRED, STREAM_TYPE
+from ingest.parsing.formats import ARROW_TYPE, BodyFormat, batch_format, event_format
 from ingest.pipeline.ingestor import Ingestor
 from ingest.pipeline.request import IngestRequest, Receipt
 
@@ -65,6 +67,29 @@ class BatchResource(_IngestResource):
         """Ingest the events."""
         partial = _boolean(req, "partial")
         await self._ingest(req, resp, batch_format(media_type(req)), partial=partial)
+
+
+class SchemaResource:
+    """GET /events/schema: the columns of an Arrow stream of events."""
+
+    def __init__(self) -> None:
+        """Prepare both answers."""
+        schema = pa.schema(
+            [pa.field(f.name, f.type, nullable=f.name not in REQUIRED) for f in STREAM_TYPE]
+        )
+        sink = pa.BufferOutputStream()
+        pa.ipc.new_stream(sink, schema).close()
+        self._stream = sink.getvalue().to_pybytes()
+        self._columns = [
+            {"name": f.name, "type": str(f.type), "required": not f.nullable} for f in schema
+        ]
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Return the columns as JSON, or as an empty stream if the client accepts only that."""
+        if req.client_accepts_json:
+            resp.media = {"columns": self._columns}
+        else:
+            resp.content_type, resp.data = ARROW_TYPE, self._stream
 
 
 class _Gets(Protocol):

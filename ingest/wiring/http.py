@@ -11,7 +11,7 @@ from ingest.http.body import BodyLimits, DeferredErrors, RequestBodyMiddleware
 from ingest.http.fast_path import FastPath
 from ingest.http.headers import AckPolicy, ResponseHeaders
 from ingest.http.openapi import openapi_document
-from ingest.http.resources import BatchResource, EventResource, EventsResource
+from ingest.http.resources import BatchResource, EventResource, EventsResource, SchemaResource
 from ingest.http.routes import Route, RouteTable, build_falcon_app
 from ingest.http.swagger import STATIC_DIR, STATIC_PATH, docs_routes
 from ingest.monitoring.health import LiveResource, ReadyResource
@@ -100,6 +100,7 @@ def _build_table(
             Route(path, resource, scope="query", post_scope="ingest")
             for path, resource in {"/events": events, "/events/batch": batch, **by_path}.items()
         ),
+        Route("/events/schema", SchemaResource(), scope=None),
         Route("/metrics", ScrapeResource(lambda: peers.ask_all("scrape")), scope="admin"),
         Route("/debug/ledger", LedgerResource(lambda: peers.ask_all("ledger")), scope="admin"),
         Route("/livez", LiveResource(), scope=None, is_probe=True),

@@ -10,13 +10,13 @@ import pytest
 from ingest.errors import EventError
 from ingest.parsing.arrow_parser import parse_lists
 from ingest.parsing.batch import Batch
-from ingest.parsing.formats import BodyFormat
+from ingest.parsing.formats import JSON_FORMATS, BodyFormat
 from ingest.parsing.msgspec_parser import parse_list
 from ingest.parsing.parser import parse_as_columns, parse_body
 from ingest.parsing.strict_json import decode, decode_lines
 from ingest.parsing.validation import validate
 
-EVENT, BATCH, NDJSON = BodyFormat
+EVENT, BATCH, NDJSON = JSON_FORMATS
 
 COUNTED = 10
 
