@@ -103,12 +103,6 @@ def _post_event() -> dict[str, Any]:
 
 
 def _post_batch(events_max: int, decompressed_bytes_max: int) -> dict[str, Any]:
-    events = {
-        "type": "array",
-        "items": {"$ref": "#/components/schemas/Event"},
-        "maxItems": events_max,
-    }
-    wrapped = {"type": "object", "required": ["events"], "properties": {"events": events}}
     ids = {"type": "array", "items": {"type": ["string", "null"]}}
     counts = {
         "duplicates": {"type": "integer", "description": "How many were accepted before"},
@@ -135,20 +129,7 @@ def _post_batch(events_max: int, decompressed_bytes_max: int) -> dict[str, Any]:
         ],
         "requestBody": {
             "required": True,
-            "content": _json_content({"anyOf": [wrapped, events]})
-            | {
-                NDJSON_TYPE: {
-                    "schema": {"type": "string", "description": "One event per line"},
-                },
-                ARROW_TYPE: {
-                    "schema": {
-                        "type": "string",
-                        "format": "binary",
-                        "description": "An Arrow IPC stream with a row for each event;"
-                        " GET /events/schema returns its columns",
-                    },
-                },
-            },
+            "content": _batch_content(events_max),
         },
         "responses": {
             "201": _reply(
@@ -162,6 +143,27 @@ def _post_batch(events_max: int, decompressed_bytes_max: int) -> dict[str, Any]:
                 {"ids": ids, **counts},
             ),
         },
+    }
+
+
+def _batch_content(events_max: int) -> dict[str, Any]:
+    events = {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/Event"},
+        "maxItems": events_max,
+    }
+    wrapped = {"type": "object", "required": ["events"], "properties": {"events": events}}
+    lines = {"type": "string", "description": "One event per line"}
+    stream = {
+        "type": "string",
+        "format": "binary",
+        "description": "An Arrow IPC stream with a row for each event; GET /events/schema returns"
+        " its columns",
+    }
+    return {
+        **_json_content({"anyOf": [wrapped, events]}),
+        NDJSON_TYPE: {"schema": lines},
+        ARROW_TYPE: {"schema": stream},
     }
 
 
