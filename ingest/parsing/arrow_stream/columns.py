@@ -1,9 +1,9 @@
 """Convert the columns of an Arrow stream to plain types.
 
 There are two steps. `plain_columns` removes encodings: dictionaries, views, large types and maps
-become texts, numbers, structs and lists, with their values as they were sent; decimals become floats.
-`typed_columns` casts these to the exact types of an event. If a value does not fit, `rows` explains
-it.
+become texts, numbers, structs and lists, with their values as they were sent. Decimals become
+floats. `typed_columns` casts these to the exact types of an event. If a value does not fit, `rows`
+explains it.
 
 A few bytes can describe many values: a dictionary may have one long text that all rows repeat. So
 the size of the result is counted before it is made.
@@ -16,28 +16,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.errors import PayloadError, TooLargeError
-from ingest.event.arrow import BODY_TYPE, TIME
+from ingest.event.arrow import BODY_TYPE, EVENT_KIND, TIME
 from ingest.event.definition import TIMESTAMP_UNITS_US
+from ingest.parsing.arrow_stream.references import view_lengths, without_hidden_views
 
 UNIX_TIMES = ("timestamp", "previous_timestamp")
 """Integers in an event, for which a stream may have columns of timestamps."""
 STREAM_TYPE = pa.struct([f.with_type(TIME) if f.name == "date" else f for f in BODY_TYPE])
 """An event in a stream: like BODY_TYPE, but dates are times. They may be texts, too."""
+REQUIRED = tuple(field.encode_name for field in EVENT_KIND.fields if field.required)
+"""The columns that every event must have."""
 UNITS = dict(zip(("s", "ms", "us", "ns"), TIMESTAMP_UNITS_US, strict=True))
 """The units of Arrow's timestamps."""
 
 _OFFSET_BYTES = 4
 _TYPE_CHARACTERS_MAX = 80
-_VIEW = pa.binary(16)
-"""Describes a text of type string_view: its length, and its bytes or where they are."""
 _TEXTS = (pa.string(), pa.large_string(), pa.string_view())
 
 
 class Budget:
-    """Counts the size of decoded columns."""
+    """Counts sizes."""
 
-    def __init__(self, bytes_max: int) -> None:
-        """Allow `bytes_max` bytes in all."""
+    def __init__(self, bytes_max: int, what: str = "The decoded columns") -> None:
+        """Allow `bytes_max` bytes in all; `what` says of what."""
+        self._what = what
         self._bytes_max = bytes_max
         self._left = bytes_max
 
@@ -45,11 +47,11 @@ class Budget:
         """Count `size` more bytes.
 
         Raises:
-            TooLargeError: the columns are too large.
+            TooLargeError: it is too much in all.
         """
         self._left -= size
         if self._left < 0:
-            raise TooLargeError(f"The decoded columns are larger than {self._bytes_max} bytes")
+            raise TooLargeError(f"{self._what} are larger than {self._bytes_max} bytes")
 
 
 def plain_columns(batch: pa.RecordBatch, budget: Budget) -> pa.StructArray:
@@ -96,8 +98,8 @@ def _decoded(array: pa.Array, path: str, budget: Budget) -> pa.Array:
             budget.take(len(array) * (values.type.bit_width // 8 + 1))
         array = values.take(array.indices)
     if array.type == pa.string_view():
-        array = _without_hidden_views(array)
-        budget.take(_sum(_view_lengths(array)))
+        array = without_hidden_views(array)
+        budget.take(_sum(view_lengths(array)))
     return array.cast(pa.string()) if array.type in _TEXTS[1:] else array
 
 
@@ -188,29 +190,6 @@ def _is_number(kind: pa.DataType) -> bool:
 def mask(array: pa.Array) -> pa.Array | None:
     """Return which values of an array are null; None if none is."""
     return array.is_null() if array.null_count else None
-
-
-def _without_hidden_views(texts: pa.Array) -> pa.Array:
-    """Return texts of type string_view with the description of an empty text at each null.
-
-    Arrow does not validate what is described there, but its cast reads it.
-    """
-    if not texts.null_count:
-        return texts
-    validity, views, *data = texts.buffers()
-    hidden = pa.Array.from_buffers(_VIEW, len(texts), [validity, views], offset=texts.offset)
-    _, views = hidden.fill_null(bytes(_VIEW.byte_width)).buffers()
-    _, validity = texts.is_valid().buffers()
-    return pa.Array.from_buffers(texts.type, len(texts), [validity, views, *data])
-
-
-def _view_lengths(texts: pa.Array) -> pa.Array:
-    """Return the lengths of texts of type string_view. A description begins with the length."""
-    _, views, *_ = texts.buffers()
-    words = pa.Array.from_buffers(
-        pa.int32(), 4 * len(texts), [None, views], offset=4 * texts.offset
-    )
-    return pc.list_element(pa.FixedSizeListArray.from_arrays(words, 4), 0)
 
 
 def _sum(numbers: pa.Array) -> int:
