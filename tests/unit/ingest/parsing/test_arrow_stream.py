@@ -1,6 +1,7 @@
 """Arrow streams that Arrow itself takes, and that must not reach its casts as they are."""
 
 import struct
+import sys
 import time
 from decimal import Decimal
 
@@ -129,3 +130,13 @@ def prices(batch: Batch) -> list[float | None]:
     if not isinstance(events, pa.StructArray):
         events = read_texts(pa.array(events, pa.binary()))
     return [items[0]["price_in_usd"] for items in events.field("items").to_pylist()]
+
+
+@pytest.mark.parametrize("unknown", [0, 100_000])
+def test_a_stream_with_much_else_is_not_kept_with_its_events(unknown: int) -> None:
+    columns = {"name": ["a" * 100] * 100, "channel_type": ["web"] * 100, "x": ["y" * unknown] * 100}
+    body = stream_of(**{name: pa.array(values) for name, values in columns.items()})
+    before = sys.getrefcount(body)
+    batch = parse_stream(body, bytes_max=1 << 24, events_max=100)
+    assert isinstance(batch.events, pa.StructArray)
+    assert sys.getrefcount(body) == before + (unknown == 0)
