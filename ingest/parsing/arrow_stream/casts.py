@@ -54,9 +54,9 @@ def _typed(array: pa.Array, target: pa.DataType) -> pa.Array:
 
 def _unix_times(times: pa.Array) -> pa.Array:
     """Return times as integers in their own unit, if its magnitude tells the unit."""
-    values = times.cast(pa.int64())
-    least = pc.min(values).as_py()
-    if least is not None and least < UNITS[times.type.unit].first:
+    unit, values = UNITS[times.type.unit], times.cast(pa.int64())
+    least, most = pc.min_max(values).as_py().values()
+    if least is not None and (least < unit.first or most >= unit.end):
         raise pa.ArrowInvalid("The magnitude of a time does not tell its unit")
     return values
 

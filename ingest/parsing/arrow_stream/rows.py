@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ingest.event.definition import EVENT_TIME_END_US, SECOND_US, TimestampUnit
+from ingest.event.definition import SECOND_US, TimestampUnit
 from ingest.parsing.arrow_stream.columns import STREAM_TYPE, UNITS
 from ingest.parsing.batch import YEARS
 from ingest.parsing.strict_json import Flaw
@@ -63,7 +63,9 @@ def _present(value: Any, target: pa.DataType) -> Any:
 
 def _unix_time(value: int, unit: TimestampUnit) -> int | Flaw:
     """Return a time in its own unit, or in seconds if its magnitude does not tell the unit."""
-    if not 0 <= value < unit.first:
+    if value >= unit.first:  # too late for any unit, rather than a time in a smaller one
+        return min(value, unit.end)
+    if value < 0:
         return value
     seconds, rest = divmod(value * unit.multiplier // unit.divisor, SECOND_US)
     if rest:
@@ -73,6 +75,8 @@ def _unix_time(value: int, unit: TimestampUnit) -> int | Flaw:
 
 def _date(value: int, unit: TimestampUnit) -> str | Flaw:
     us = value * unit.multiplier // unit.divisor
-    if not 0 <= us < EVENT_TIME_END_US:
+    try:
+        date = _EPOCH + timedelta(microseconds=us)
+    except OverflowError:
         return Flaw(f"date {YEARS}")
-    return (_EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
+    return date.isoformat().replace("+00:00", "Z")
