@@ -77,8 +77,8 @@ def _write(
     compression: str | None,
 ) -> list[int]:
     options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
+    ends = [schema.serialize().size]  # it is written with the first batch
     with pa.ipc.new_stream(sink, schema, options=options) as stream:
-        ends = [sink.tell()]
         for batch in batches:
             stream.write_batch(batch)
             ends.append(sink.tell())

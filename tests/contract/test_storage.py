@@ -58,6 +58,16 @@ def counted(client: Client, name: str = "e", **parameters: str) -> list[tuple[in
     return [(document["total_count"], document["unique_user_count"])]
 
 
+def test_a_small_insert_after_a_large_one_has_only_its_own_rows(connected: Connect) -> None:
+    writer = Writer(connected, EVENTS_TABLE)
+    sizes = (3, 2_000, 1, 500)
+    for size in sizes:
+        rows = table([event(id=f"{size}-{n}") for n in range(size)])
+        writer.write(rows, token=f"insert {size}")
+    [[stored]] = connected().query(f"SELECT count() FROM {EVENTS_TABLE}").result_rows
+    assert stored == sum(sizes)
+
+
 def test_every_field_comes_back_and_absent_is_not_zero(connected: Connect) -> None:
     writer = Writer(connected, EVENTS_TABLE)
     writer.write(table([FULL, event(id="bare")]), token="fields")

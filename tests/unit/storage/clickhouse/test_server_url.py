@@ -91,3 +91,14 @@ def test_any_text_is_a_url_or_refused(text: str) -> None:
             continue
         assert server.host
         assert 0 < server.port < 65_536
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [
+        ("localhost", True), ("127.0.0.1", True), ("127.9.9.9", True), ("[::1]", True),
+        ("clickhouse", False), ("10.0.0.1", False), ("localhost.example.com", False),
+    ],
+)  # fmt: skip
+def test_only_a_server_on_this_machine_is_on_loopback(host: str, is_loopback: bool) -> None:
+    assert parse_server_url(f"http://{host}:8123/").is_loopback is is_loopback
