@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 YEAR_1973 = 10**8
+"""In seconds, and as 10^11 ms the first time that is told from one in seconds."""
 YEAR_2300 = 10_413_792_000
 INT64_MAX = 2**63 - 1
 
@@ -95,8 +96,8 @@ def times(to_json: Callable[[int, int], Any], *, whole: bool) -> list[Encoding]:
     found = []
     for unit, per_second in PER_SECOND.items():
         end = min(YEAR_2300 * per_second, INT64_MAX + 1)
-        late = st.integers(YEAR_1973 * per_second * 10, end - 1)
-        early = st.integers(0, YEAR_1973).map(lambda second, per=per_second: second * per)
+        late = st.integers(YEAR_1973 * per_second, end - 1)
+        early = st.integers(0, YEAR_1973 - 1).map(lambda second, per=per_second: second * per)
         outside = st.integers(-(10**9) * per_second, -1)
         if end <= INT64_MAX:
             outside |= st.integers(end, min(end * 20, INT64_MAX))
@@ -122,7 +123,7 @@ def unix_time(count: int, per_second: int) -> int:
     """Return a Unix time of the same instant, in a unit that its magnitude tells."""
     if count >= YEAR_2300 * per_second:
         return YEAR_2300  # as late as can be: each larger number may be in a smaller unit
-    if 0 <= count < YEAR_1973 * 10 * per_second:
+    if 0 <= count < YEAR_1973 * per_second:
         return count // per_second
     return count
 

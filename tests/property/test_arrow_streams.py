@@ -187,6 +187,17 @@ def test_a_null_is_an_absent_value_except_in_a_list() -> None:
     assert found.raw[0] != from_json([event(event_params=None)]).raw[0]
 
 
+@pytest.mark.parametrize("hidden", [[], [{"key": "hidden"}], None], ids=["empty", "one", "null"])
+def test_lists_within_a_list_that_is_hidden_are_not_seen(hidden: list[Any] | None) -> None:
+    params = pa.array([hidden, None, [{"key": "shown"}]], KEYS)
+    items = pa.StructArray.from_arrays([params], ["params"])
+    null = pa.array([True, False])
+    lists = pa.ListArray.from_arrays(pa.array([0, 1, 3], pa.int32()), items, mask=null)
+    found = parse_stream(stream_of(columns(items=lists)), **LIMITS)
+    expected = from_json([event(), event(items=[{}, {"params": [{"key": "shown"}]}])])
+    assert_same(found, expected)
+
+
 def test_no_rows_are_no_events() -> None:
     empty = columns(user_id=pa.array([], pa.string()))
     for stream in (stream_of(empty), stream_of(empty, empty)):

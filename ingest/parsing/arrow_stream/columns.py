@@ -30,6 +30,8 @@ UNITS = dict(zip(("s", "ms", "us", "ns"), TIMESTAMP_UNITS_US, strict=True))
 """The units of Arrow's timestamps."""
 
 _OFFSET_BYTES = 4
+_ITEM_BYTES = 32
+"""What an item of a list counts for more than its values. PERF: in `rows` it takes 4 µs."""
 _TYPE_CHARACTERS_MAX = 80
 _TEXTS = (pa.string(), pa.large_string(), pa.string_view())
 
@@ -137,14 +139,16 @@ def _plain_list(array: pa.Array, target: pa.ListType, path: str, budget: Budget)
         raise _wrong_type(path, target, kind)
     budget.take(len(array) * _OFFSET_BYTES)
     offsets, values = _shown(array)
+    budget.take(len(values) * _ITEM_BYTES)
     values = _plain(values, item, f"{path}[]", budget)
     return pa.ListArray.from_arrays(offsets, values, mask=mask(array))
 
 
 def _shown(array: pa.ListArray) -> tuple[pa.Array, pa.Array]:
-    """Return offsets and values of a list array, without values that no list shows."""
+    """Return offsets from 0 and values of a list array, without values that no list shows."""
     lengths = pc.list_value_length(array)
-    if _sum(lengths) == len(array.values):  # PERF: the common case
+    # Lists within lists are a slice if the outer ones hide the first of them.
+    if not array.offset and _sum(lengths) == len(array.values):  # PERF: the common case
         return array.offsets, array.values
     ends = pc.cumulative_sum(pc.fill_null(lengths, 0))
     return pa.concat_arrays([pa.array([0], ends.type), ends]), array.flatten()
