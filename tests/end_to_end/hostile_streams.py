@@ -38,6 +38,27 @@ def _long_text(kind: str) -> bytes:
     return written(events(pa.array(["a"] * 10_000), user_id=texts))
 
 
+def _listed(values: pa.Array, field: str) -> bytes:
+    """Return one event, with all values as a field of its params."""
+    params = pa.StructArray.from_arrays([values], [field])
+    lists = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), params)
+    return written(events(pa.array(["a"]), event_params=lists), compression="zstd")
+
+
+def _many_views() -> pa.Array:
+    _, one, *data = pa.array(["é" * 2**19], pa.string_view()).buffers()
+    assert one is not None
+    many = pa.py_buffer(one.to_pybytes() * 100_000)
+    return pa.Array.from_buffers(pa.string_view(), 100_000, [None, many, *data])
+
+
+def _long_dictionary() -> bytes:
+    codes = pa.array([None] * 1_000, pa.int8())
+    texts = pa.DictionaryArray.from_arrays(codes, pa.array(["é" * MIB]))
+    whole = events(pa.array(["a"] * 1_000), user_id=texts)
+    return written(*[whole.slice(row, 1) for row in range(1_000)])
+
+
 def _batches(count: int, rows: int, *, deltas: bool = False) -> bytes:
     whole = events(pa.array([f"b{n}" for n in range(rows or 1)]))
     batches = [whole.slice(0, rows)] * count
@@ -152,6 +173,9 @@ TOO_MUCH: Mapping[str, tuple[int, Callable[[], bytes]]] = {
     "a nested dictionary": (400, lambda: _column(_nested_codes())),
     "a fixed-size list of 2^31 nulls": (413, lambda: _much_nothing("fixed")),
     "a list of 2^31 nulls": (413, lambda: _much_nothing("list")),
+    "3,000,000 params": (413, lambda: _listed(pa.nulls(3_000_000), "key")),
+    "100,000 views of 1 MiB": (413, lambda: _listed(_many_views(), "unknown")),
+    "1,000 batches that refer to 2 MiB": (413, _long_dictionary),
     "100,000 columns": (400, lambda: _wide(100_000)),
     "no known column": (400, lambda: _wide(10)),
     "a column twice": (400, _twice),
