@@ -187,9 +187,22 @@ def test_a_null_is_an_absent_value_except_in_a_list() -> None:
     assert found.raw[0] != from_json([event(event_params=None)]).raw[0]
 
 
-@pytest.mark.parametrize("hidden", [[], [{"key": "hidden"}], None], ids=["empty", "one", "null"])
-def test_lists_within_a_list_that_is_hidden_are_not_seen(hidden: list[Any] | None) -> None:
-    params = pa.array([hidden, None, [{"key": "shown"}]], KEYS)
+@pytest.mark.parametrize("hidden", [[], ["hidden"], ["hidden"] * 2, None])
+@pytest.mark.parametrize("kind", ["list", "large", "fixed", "map"])
+def test_lists_within_a_list_that_is_hidden_are_not_seen(
+    kind: str, hidden: list[str] | None
+) -> None:
+    rows = [hidden, None, ["shown"]]
+    if kind == "map":
+        pairs = [keys and [(key, None) for key in keys] for keys in rows]
+        params = pa.array(pairs, pa.map_(pa.string(), pa.string()))
+    elif kind == "fixed":
+        keys = pa.array(["hidden", None, "shown"])
+        structs = pa.StructArray.from_arrays([keys], ["key"])
+        params = pa.FixedSizeListArray.from_arrays(structs, 1, mask=pa.array([False, True, False]))
+    else:
+        structs = [keys and [{"key": key} for key in keys] for keys in rows]
+        params = pa.array(structs, KEYS if kind == "list" else pa.large_list(KEYS.value_type))
     items = pa.StructArray.from_arrays([params], ["params"])
     null = pa.array([True, False])
     lists = pa.ListArray.from_arrays(pa.array([0, 1, 3], pa.int32()), items, mask=null)

@@ -132,10 +132,7 @@ def _plain_list(array: pa.Array, target: pa.ListType, path: str, budget: Budget)
         array = _params_of_map(array, path, budget)
     elif pa.types.is_fixed_size_list(kind):
         budget.take(len(array) * kind.list_size * _OFFSET_BYTES)
-        array = array.cast(pa.list_(kind.value_field))
-    elif pa.types.is_large_list(kind):
-        array = array.cast(pa.list_(kind.value_field))
-    elif not pa.types.is_list(kind):
+    elif not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
         raise _wrong_type(path, target, kind)
     budget.take(len(array) * _OFFSET_BYTES)
     offsets, values = _shown(array)
@@ -144,21 +141,33 @@ def _plain_list(array: pa.Array, target: pa.ListType, path: str, budget: Budget)
     return pa.ListArray.from_arrays(offsets, values, mask=mask(array))
 
 
-def _shown(array: pa.ListArray) -> tuple[pa.Array, pa.Array]:
-    """Return offsets from 0 and values of a list array, without values that no list shows."""
+def _shown(array: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return offsets from 0 and values of lists of any type, without values that no list shows.
+
+    Lists within lists are a slice if the outer ones hide the first of them. So offsets
+    are made here, and no list is cast: casts of slices are where Arrow is least tested.
+    """
     lengths = pc.list_value_length(array)
-    # Lists within lists are a slice if the outer ones hide the first of them.
-    if not array.offset and _sum(lengths) == len(array.values):  # PERF: the common case
+    if (
+        pa.types.is_list(array.type)
+        and not array.offset
+        and _sum(lengths) == len(array.values)  # PERF: the common case
+    ):
         return array.offsets, array.values
-    ends = pc.cumulative_sum(pc.fill_null(lengths, 0))
-    return pa.concat_arrays([pa.array([0], ends.type), ends]), array.flatten()
+    ends = pc.cumulative_sum(pc.fill_null(lengths.cast(pa.int64()), 0))
+    return pa.concat_arrays([pa.array([0]), ends]).cast(pa.int32()), array.flatten()
 
 
 def _params_of_map(array: pa.MapArray, path: str, budget: Budget) -> pa.ListArray:
     """Return a map as a list of params, with each value in the field of its type."""
-    values = _decoded(array.items, path, budget)
+    entries = array.values
+    lists = pa.Array.from_buffers(
+        pa.list_(entries.type), len(array), array.buffers()[:2], -1, array.offset, [entries]
+    )
+    offsets, entries = _shown(lists)
+    values = _decoded(entries.field(1), path, budget)
     kind = values.type
-    fields = {"key": array.keys}
+    fields = {"key": entries.field(0)}
     if pa.types.is_struct(kind):
         fields |= zip([field.name for field in kind], values.flatten(), strict=True)
     elif kind == pa.string():
@@ -173,7 +182,7 @@ def _params_of_map(array: pa.MapArray, path: str, budget: Budget) -> pa.ListArra
             f" not {_named(kind)}"
         )
     params = pa.StructArray.from_arrays(list(fields.values()), names=list(fields))
-    return pa.ListArray.from_arrays(array.offsets, params, mask=mask(array))
+    return pa.ListArray.from_arrays(offsets, params, mask=mask(array))
 
 
 def _fits(kind: pa.DataType, target: pa.DataType, path: str) -> bool:
