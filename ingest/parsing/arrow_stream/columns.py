@@ -109,6 +109,7 @@ def _plain_struct(
     array: pa.StructArray, target: pa.StructType, prefix: str, budget: Budget
 ) -> pa.StructArray:
     """Return the known fields of a struct, in the order of `target`, without encodings."""
+    array.validate()  # Arrow ends the process if a field is shorter than its struct
     sent = [field.name for field in array.type]
     children = {}
     for field in target:
