@@ -18,7 +18,7 @@ from tests.end_to_end.arrow_mutations import Damage, seeds
 
 # What a stranger meets is the same whatever storage there is.
 SERVICE_MODES = ("embedded",)
-STREAMS = int(os.environ.get("ARROW_FUZZ", "20000"))
+STREAMS = int(os.environ.get("ARROW_FUZZ", "10000"))
 """Number of damaged streams. ARROW_FUZZ changes it."""
 CONNECTIONS = 8
 MIB = 1024 * 1024
