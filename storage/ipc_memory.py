@@ -55,11 +55,11 @@ class IpcMemory:
             batches: the record batches.
         """
         *ends, _ = self._fill(schema, batches)
-        memory = memoryview(self._memory)
-        return [memory[start:end] for start, end in pairwise(ends)]
+        memory, schema_bytes = memoryview(self._memory), schema.serialize().size
+        return [memory[start:end] for start, end in pairwise([schema_bytes, *ends])]
 
     def _fill(self, schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> list[int]:
-        """Write a stream; return where its schema, each message and the stream itself end."""
+        """Write a stream; return where each message, and the stream itself, ends."""
         size = pa.MockOutputStream()
         bytes_max = _write(size, schema, batches, None)[-1]
         if self._compression is not None:
@@ -77,7 +77,7 @@ def _write(
     compression: str | None,
 ) -> list[int]:
     options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
-    ends = [schema.serialize().size]  # it is written with the first batch
+    ends = []
     with pa.ipc.new_stream(sink, schema, options=options) as stream:
         for batch in batches:
             stream.write_batch(batch)

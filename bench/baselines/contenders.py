@@ -81,13 +81,7 @@ def clickhouse(load: Load, directory: Path, storage: Storage) -> Outcome:
     count, rss_bytes = int(printed[0]), int(printed[3])
     seconds, own_s = float(printed[1]), float(printed[2])
     assert count == len(load.lines), (count, len(load.lines))
-    return Outcome(
-        count / seconds,
-        own_s / count * 1e6,
-        rss_bytes,
-        server_s / count * 1e6,
-        rss_peak_bytes(storage.server),
-    )
+    return _outcome(count, seconds, own_s, rss_bytes, server_s, storage.server)
 
 
 def team(load: Load, directory: Path, storage: Storage, *options: str) -> Outcome:
@@ -104,13 +98,7 @@ def team(load: Load, directory: Path, storage: Storage, *options: str) -> Outcom
         rss_bytes = processes.rss_peak_bytes()
     assert set(replies.statuses) == {201}, replies.statuses
     assert stored == len(load.lines), (stored, len(load.lines))
-    return Outcome(
-        stored / seconds,
-        own_s / stored * 1e6,
-        rss_bytes,
-        server_s / stored * 1e6,
-        rss_peak_bytes(server),
-    )
+    return _outcome(stored, seconds, own_s, rss_bytes, server_s, server)
 
 
 def service(
@@ -142,6 +130,23 @@ def service(
             measured.server_us_per_event,
             rss_peak_bytes(server),
         )
+
+
+def _outcome(
+    events: int,
+    seconds: float,
+    own_s: float,
+    rss_bytes: int,
+    server_s: float,
+    server: Processes | None,
+) -> Outcome:
+    return Outcome(
+        events / seconds,
+        own_s / events * 1e6,
+        rss_bytes,
+        server_s / events * 1e6,
+        rss_peak_bytes(server),
+    )
 
 
 @contextmanager

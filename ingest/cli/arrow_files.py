@@ -20,8 +20,7 @@ from ingest.cli.event_files import SourceError, check_skip
 from ingest.cli.loader import Body, idempotency_key
 from ingest.errors import PayloadError, TooLargeError
 from ingest.event.arrow import BODY_TYPE
-from ingest.event.definition import Event
-from ingest.parsing.arrow_stream.columns import Budget, plain_columns
+from ingest.parsing.arrow_stream.columns import REQUIRED, Budget, plain_columns
 from ingest.parsing.formats import ARROW_TYPE
 
 BODY_BYTES_MAX = 13 * 1024 * 1024
@@ -126,8 +125,8 @@ def _columns(schema: pa.Schema) -> list[str]:
     """
     names = [name for name in schema.names if name in _FIELDS]
     if not names:
-        required = " and ".join(name for name in _FIELDS if name in Event.__required_keys__)
-        others = ", ".join(name for name in _FIELDS if name not in Event.__required_keys__)
+        required = " and ".join(REQUIRED)
+        others = ", ".join(name for name in _FIELDS if name not in REQUIRED)
         raise SourceError(
             f"No column of the file is a field of an event. Its columns are"
             f" {', '.join(schema.names) or 'none'}. Needed are {required}; there may also be"

@@ -19,7 +19,7 @@ def restore(row: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         row: a value for each column of `TABLE_SCHEMA`, with times in µs since 1970.
     """
-    times = {name: _printed(row[name]) for name in TIMES}
+    times = {name: printed(row[name]) for name in TIMES}
     return {"id": row["id"], **_fields(EVENT_TYPE, row, ""), **times}
 
 
@@ -48,9 +48,17 @@ def _value(kind: pa.DataType, row: Mapping[str, Any], name: str) -> Any:
             for i in range(length)
         ]
     value = row[name]
-    return _printed(value) if value is not None and pa.types.is_timestamp(kind) else value
+    return printed(value) if value is not None and pa.types.is_timestamp(kind) else value
 
 
-def _printed(us: int) -> str:
+def printed(us: int) -> str:
+    """Return a time in RFC 3339.
+
+    Args:
+        us: µs since 1970.
+
+    Raises:
+        OverflowError: it is not in the years 1 to 9999.
+    """
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
     return moment.isoformat().replace("+00:00", "Z")

@@ -178,7 +178,7 @@ def _schema() -> dict[str, Any]:
         },
     }
     reply = _reply(
-        "The columns; with `Accept: " + ARROW_TYPE + "` an empty stream that has them",
+        f"The columns; with `Accept: {ARROW_TYPE}` an empty stream that has them",
         ["columns"],
         {"columns": {"type": "array", "items": column}},
     )

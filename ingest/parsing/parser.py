@@ -72,8 +72,8 @@ class Parser:
                 `rejected` instead.
         """
         if body_format is BodyFormat.ARROW:
-            limits = {"bytes_max": self._bytes_max, "events_max": self._events_max}
-            return await self._in_thread(partial(parse_stream, body, **limits))
+            parse = partial(parse_stream, bytes_max=self._bytes_max, events_max=self._events_max)
+            return await self._in_thread(parse, body)
         # A large body may also be slow to refuse. Other requests must not wait for that.
         if len(body) < LARGE_BYTES:
             return parse_body(body_format, body, self._events_max)

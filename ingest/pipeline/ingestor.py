@@ -56,9 +56,9 @@ class Ingestor:
             IngestError: the request was rejected or refused; or its events were accepted but did
                 not reach the level in time.
         """
+        body_format = request.body_format
         body = await self._parser.decompress(request.body, request.encoding)
         # A large body is parsed by itself, because the other requests of a group would wait for it.
-        body_format = request.body_format
         if (
             body_format is not BodyFormat.ARROW
             and len(body) < LARGE_BYTES
@@ -67,7 +67,7 @@ class Ingestor:
         ):
             batcher = self._batchers[body_format, request.ack == "durable"]
             return await batcher.add(body, request.idempotency_key)
-        batch = await self._parser.parse(request.body_format, body)
+        batch = await self._parser.parse(body_format, body)
         return await self.accept(batch, request)
 
     async def parse(self, request: IngestRequest) -> Batch:

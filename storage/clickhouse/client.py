@@ -41,8 +41,8 @@ def is_embedded(dsn: str) -> bool:
 def prepare_embedded(data_dir: Path) -> None:
     """Create the temporary directory of the embedded engine, and empty it.
 
-    The engine inserts through temporary files. They must be on the disk that has room for the data.
-    A killed process leaves some of them.
+    Where there is no memfd, the engine inserts through temporary files. They must be on the disk
+    that has room for the data. A killed process leaves some of them.
     """
     temporary = data_dir.resolve() / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import pyarrow as pa
@@ -97,9 +98,13 @@ def to_payloads(
         schema: the schema in the file header.
         memory: holds the payloads until its next use.
     """
-    same = [batch for batch in batches if batch.schema.equals(schema)]
+    is_same = [batch.schema.equals(schema) for batch in batches]
+    same = list(compress(batches, is_same))
     messages = iter(memory.messages(schema, same) if same else ())
-    return [next(messages) if batch.schema.equals(schema) else _stream(batch) for batch in batches]
+    return [
+        next(messages) if is_message else _stream(batch)
+        for batch, is_message in zip(batches, is_same, strict=True)
+    ]
 
 
 def _stream(batch: pa.RecordBatch) -> memoryview:

@@ -23,13 +23,8 @@ def typed_columns(events: pa.StructArray) -> pa.StructArray:
         columns["date"] = _times(columns["date"])
     elif "date" in columns and columns["date"].type == pa.string():
         fields[at] = fields[at].with_type(pa.string())
-    arrays = [
-        _typed(columns[field.name], field.type)
-        if field.name in columns
-        else pa.nulls(len(events), field.type)
-        for field in fields
-    ]
-    return pa.StructArray.from_arrays(arrays, fields=fields)
+    plain = pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
+    return _typed(plain, pa.struct(fields))
 
 
 def _typed(array: pa.Array, target: pa.DataType) -> pa.Array:

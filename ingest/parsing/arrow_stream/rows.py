@@ -6,19 +6,18 @@ is made from their content. So one set of rules explains what is wrong with an e
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
 
 from ingest.event.definition import SECOND_US, TimestampUnit
+from ingest.event.from_row import printed
 from ingest.parsing.arrow_stream.columns import STREAM_TYPE, UNITS
 from ingest.parsing.batch import YEARS
 from ingest.parsing.strict_json import Flaw
 
 _INTEGER = pa.int64()
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def events_as_sent(events: pa.StructArray) -> list[dict[str, Any]]:
@@ -88,9 +87,7 @@ def _unix_time(value: int, unit: TimestampUnit) -> int | Flaw:
 
 
 def _date(value: int, unit: TimestampUnit) -> str | Flaw:
-    us = value * unit.multiplier // unit.divisor
     try:
-        date = _EPOCH + timedelta(microseconds=us)
+        return printed(value * unit.multiplier // unit.divisor)
     except OverflowError:
         return Flaw(f"date {YEARS}")
-    return date.isoformat().replace("+00:00", "Z")

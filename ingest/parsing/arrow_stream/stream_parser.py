@@ -97,17 +97,17 @@ def _in_columns(parts: list[pa.StructArray], stream_bytes: int) -> Batch | None:
     if len(typed) > 1 or stream_bytes > _KEPT_SHARE_MAX * events.get_total_buffer_size():
         # A copy, because the buffer in memory would keep the whole stream, unknown columns too.
         events = pa.concat_arrays([*typed, events.slice(0, 0)])
-    if has_nul(events):
+    if _has_nul(events):
         return None
     return arrow_batch(events, lambda: [e for part in parts for e in events_as_sent(part)])
 
 
-def has_nul(array: pa.Array) -> bool:
+def _has_nul(array: pa.Array) -> bool:
     """Return whether a text in an array may have a NUL character, which JSON texts can't have."""
     if pa.types.is_struct(array.type):
-        return any(has_nul(array.field(i)) for i in range(array.type.num_fields))
+        return any(_has_nul(array.field(i)) for i in range(array.type.num_fields))
     if pa.types.is_list(array.type):
-        return has_nul(array.values)
+        return _has_nul(array.values)
     if array.type != pa.string():
         return False
     _, offsets, data = array.buffers()
